@@ -1,0 +1,248 @@
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { Refused } from "../refusal.ts";
+import { LineBuffer } from "../wire/line-buffer.ts";
+
+/** The other side has closed the connection, or it broke. Not a refusal: nobody is left to hear one. */
+export class ChannelClosed extends Error {
+  override readonly name = "ChannelClosed";
+}
+
+/** Where reading from the socket pauses until somebody asks for more; one chunk may stand above it. */
+const READ_AHEAD = 16 * 1024;
+
+const ignore = (): void => {};
+
+export interface Detached {
+  readonly socket: Socket;
+  /** What had arrived and was not read: it goes before everything that the socket still brings. */
+  readonly rest: Buffer;
+}
+
+/**
+ * One connection, the client's or a backend's, while there is something to understand on it: lines and exact
+ * lengths in, bytes out, TLS on the way, and the socket itself handed over at the end. Everything read is
+ * counted against one byte budget, and every wait ends at one deadline.
+ */
+export class Channel {
+  #socket: Socket;
+  readonly #buffer = new LineBuffer();
+  #budget: number;
+  #ended = false;
+  #broken: Error | undefined;
+  #wake: (() => void) | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #overdue: Refused | undefined;
+  readonly #onClose = new Set<() => void>();
+  /** Bytes that moved before TLS took the connection over. */
+  #clearBytes = { read: 0, written: 0 };
+  #tlsVersion: string | undefined;
+
+  /** `budget`: how many bytes may be read before `detach`; beyond it reading is refused as "tooLong". */
+  constructor(socket: Socket, budget: number) {
+    this.#socket = socket;
+    this.#budget = budget;
+    this.#attach(socket);
+  }
+
+  get encrypted(): boolean {
+    return "encrypted" in this.#socket;
+  }
+
+  /** "TLSv1.3" and the like, once its handshake was done. */
+  get tlsVersion(): string | undefined {
+    return this.#tlsVersion;
+  }
+
+  /** Bytes of the protocol, without what TLS adds. */
+  get bytesRead(): number {
+    return this.#clearBytes.read + this.#socket.bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.#clearBytes.written + this.#socket.bytesWritten;
+  }
+
+  /** Bytes that have arrived and that nobody has read yet. */
+  get pending(): number {
+    return this.#buffer.length + this.#socket.readableLength;
+  }
+
+  /** From now on every wait ends after `ms` milliseconds in all, with `refused`. */
+  setDeadline(ms: number, refused: Refused): void {
+    clearTimeout(this.#deadline);
+    this.#overdue = undefined;
+    this.#deadline = setTimeout(() => {
+      this.#overdue = refused;
+      this.#wake?.();
+    }, ms);
+  }
+
+  clearDeadline(): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+  }
+
+  /** Calls back once when the connection is gone; the returned function takes that back. */
+  onClose(callback: () => void): () => void {
+    if (this.#broken || this.#socket.destroyed) queueMicrotask(callback);
+    else this.#onClose.add(callback);
+    return () => this.#onClose.delete(callback);
+  }
+
+  /** The next line without its CRLF. Refused as "tooLong" when it has more than `max` bytes. */
+  async readLine(max: number): Promise<Buffer> {
+    for (;;) {
+      const line = this.#buffer.takeLine(max);
+      if (line === "tooLong") throw new Refused("tooLong", `a line of more than ${max} bytes`);
+      if (line) {
+        this.#spend(line.length + 2);
+        return line;
+      }
+      await this.#more();
+    }
+  }
+
+  /** Exactly `count` bytes. */
+  async readExact(count: number): Promise<Buffer> {
+    this.#spend(count);
+    for (;;) {
+      const bytes = this.#buffer.takeExact(count);
+      if (bytes) return bytes;
+      await this.#more();
+    }
+  }
+
+  /** Reads `count` bytes and forgets them, never holding more of them than what one read brings. */
+  async discard(count: number): Promise<void> {
+    this.#spend(count);
+    for (let left = count; left > 0; ) {
+      const some = this.#buffer.takeExact(Math.min(left, this.#buffer.length));
+      left -= some?.length ?? 0;
+      if (left > 0) await this.#more();
+    }
+  }
+
+  /** Writes, and waits while the other side takes nothing. */
+  async write(data: string | Buffer): Promise<void> {
+    if (this.#broken || this.#socket.destroyed || !this.#socket.writable) throw this.#closed();
+    if (this.#socket.write(data)) return;
+    while (this.#socket.writableNeedDrain) await this.#woken("drain");
+  }
+
+  /**
+   * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
+   * done. The caller has made sure that nothing is `pending`. Throws what the handshake throws, or ChannelClosed.
+   */
+  async startTls(wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> }): Promise<void> {
+    const raw = this.#socket;
+    this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
+    this.#release(raw);
+    const { socket, secured } = wrap(raw);
+    this.#socket = socket;
+    this.#attach(socket);
+    await new Promise<void>((resolve, reject) => {
+      this.#wake = () => {
+        if (this.#overdue ?? this.#broken) reject(this.#overdue ?? this.#broken);
+      };
+      secured.then(resolve, reject);
+    });
+    this.#wake = undefined;
+    this.#tlsVersion = socket.getProtocol() ?? undefined;
+  }
+
+  /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */
+  detach(): Detached {
+    this.clearDeadline();
+    this.#release(this.#socket);
+    this.#socket.pause();
+    this.#onClose.clear();
+    return { socket: this.#socket, rest: this.#buffer.takeAll() };
+  }
+
+  /** Says goodbye in order: flushes what is written, then FIN. A peer that stays is cut off after `lingerMs`. */
+  end(lingerMs = 2_000): void {
+    this.clearDeadline();
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    this.#release(socket);
+    socket.resume();
+    socket.end();
+    const timer = setTimeout(() => socket.destroy(), lingerMs);
+    timer.unref();
+    socket.once("end", () => socket.destroySoon());
+    socket.once("close", () => clearTimeout(timer));
+  }
+
+  /** Cuts the connection now. */
+  destroy(): void {
+    this.clearDeadline();
+    this.#socket.destroy();
+  }
+
+  #spend(bytes: number): void {
+    this.#budget -= bytes;
+    if (this.#budget < 0) throw new Refused("tooLong", "more bytes than a session may send before login");
+  }
+
+  async #more(): Promise<void> {
+    if (this.#overdue) throw this.#overdue;
+    if (this.#broken || this.#ended) throw this.#closed();
+    await this.#woken();
+  }
+
+  /** Waits for the next event of the socket (data, end, close, or `event`) or the deadline. */
+  async #woken(event?: "drain"): Promise<void> {
+    const socket = this.#socket;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (event) socket.once(event, resolve);
+      else socket.resume();
+    });
+    this.#wake = undefined;
+    if (this.#overdue) throw this.#overdue;
+    if (event && this.#broken) throw this.#closed();
+  }
+
+  #closed(): ChannelClosed {
+    return new ChannelClosed("the connection is closed", { cause: this.#broken });
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#buffer.push(chunk);
+    if (this.#buffer.length >= READ_AHEAD) this.#socket.pause();
+    this.#wake?.();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#wake?.();
+  };
+
+  readonly #onError = (error: Error): void => {
+    this.#broken ??= error;
+  };
+
+  readonly #onSocketClose = (): void => {
+    this.#broken ??= new ChannelClosed("the connection is closed");
+    this.#wake?.();
+    for (const callback of this.#onClose) callback();
+    this.#onClose.clear();
+  };
+
+  #attach(socket: Socket): void {
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("error", this.#onError);
+    socket.on("close", this.#onSocketClose);
+  }
+
+  #release(socket: Socket): void {
+    socket.off("data", this.#onData);
+    socket.off("end", this.#onEnd);
+    socket.off("error", this.#onError);
+    socket.off("close", this.#onSocketClose);
+    // Whoever takes it over listens for its close; until then an error must find somebody.
+    socket.on("error", ignore);
+  }
+}
