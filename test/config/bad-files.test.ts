@@ -1,0 +1,479 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { parseConfig } from "../../src/config/load.ts";
+import { fileWith, GOOD, linesOf, newFolder } from "./workspace.ts";
+
+const path = `${newFolder()}/postern.yaml`;
+
+/** What is wrong, the section it is in with ▸ before the place, the key, and what is said about it. */
+type Row = readonly [name: string, section: string, key: string, message: RegExp];
+
+const listener = (rest: string) => `listeners: [{ protocol: imap, ${rest} }]`;
+const backend = (rest: string) => `backends: { alpha: { host: a, protocols: { imap: 143 }, ${rest} } }`;
+const limit = (rest: string) => `policy: { limits: [{ name: x, ${rest} }] }`;
+
+const ROWS: Record<string, readonly Row[]> = {
+  keys: [
+    [
+      "unknown at the top",
+      "▸lisenters: []",
+      "lisenters",
+      /not a known key; did you mean listeners\? \(valid: hostname, workers/,
+    ],
+    [
+      "unknown in an entry",
+      listener("port: 1, ▸hots: a"),
+      "listeners[0].hots",
+      /did you mean host\? \(valid: protocol, port, name, host, tls, requireTls\)/,
+    ],
+    [
+      "unknown and unlike any",
+      "logging: { ▸colour: red }",
+      "logging.colour",
+      /is not a known key \(valid: level, format\)/,
+    ],
+    ["of a later version", "▸pools: {}", "pools", /is not a known key \(valid: /],
+    [
+      "unknown in a variant",
+      backend("login: { master: { user: a, password: b, ▸seperator: c } }"),
+      "backends.alpha.login.master.seperator",
+      /did you mean separator/,
+    ],
+    [
+      "unknown in a source",
+      "authentication: { sources: [{ type: file, path: users.yaml, ▸url: x }] }",
+      "authentication.sources[0].url",
+      /\(valid: type, path\)/,
+    ],
+    ["twice", listener("port: 1, ▸port: 2"), "listeners[0].port", /stands here twice/],
+    [
+      "missing",
+      "listeners: [▸{ protocol: imap }]",
+      "listeners[0].port",
+      /is missing \(valid: a whole number from 0 to 65535\)/,
+    ],
+    [
+      "missing, several lines below",
+      "backends:\n  alpha:\n    ▸host: a",
+      "backends.alpha.protocols",
+      /is missing/,
+    ],
+    ["not text", "admin: { ▸[a]: b }", "admin", /a key that is not plain text/],
+    ["a merge, which YAML 1.2 has not", "admin: { ▸<<: { port: 1 } }", 'admin["…"]', /is not a known key/],
+    [
+      "__proto__",
+      "backends: { alpha: { host: a, protocols: { imap: 1 } }, ▸__proto__: { host: a, protocols: { imap: 1 } } }",
+      "backends.__proto__",
+      /is not a valid name/,
+    ],
+    ["constructor", "tls: { selfSigned: true, ▸constructor: {} }", "tls.constructor", /is not a known key/],
+    [
+      "a backend's name with a space",
+      'backends: { alpha: { host: a, protocols: { imap: 1 } }, ▸"a b": {} }',
+      'backends["…"]',
+      /is not a valid name/,
+    ],
+  ],
+  values: [
+    [
+      "a number in quotes",
+      listener('port: ▸"10"'),
+      "listeners[0].port",
+      /quotes; .*\(found "10"; valid: a whole number from 0 to 65535\)/,
+    ],
+    ["a port too large", listener("port: ▸65536"), "listeners[0].port", /out of range \(found 65536/],
+    ["a negative port", listener("port: ▸-1"), "listeners[0].port", /out of range/],
+    ["a broken port", listener("port: ▸1.5"), "listeners[0].port", /found 1.5/],
+    ["NaN", listener("port: ▸.nan"), "listeners[0].port", /found NaN/],
+    ["infinity", listener("port: ▸.inf"), "listeners[0].port", /found Infinity/],
+    ["nothing", "listeners:\n  - protocol: imap\n    ▸port:", "listeners[0].port", /has no value/],
+    [
+      "a protocol of a later version",
+      "listeners: [{ protocol: ▸pop3, port: 1 }]",
+      "listeners[0].protocol",
+      /found "pop3"; valid: imap/,
+    ],
+    [
+      "none for a listener's TLS",
+      listener("port: 1, tls: ▸none"),
+      "listeners[0].tls",
+      /valid: starttls, implicit/,
+    ],
+    [
+      "yes for true",
+      listener("port: 1, requireTls: ▸yes"),
+      "listeners[0].requireTls",
+      /found "yes"; valid: true, false/,
+    ],
+    ["no listener", "listeners: ▸[]", "listeners", /at least one/],
+    ["a mapping for a list", "listeners: ▸{}", "listeners", /found a mapping/],
+    [
+      "a listener's name with a space",
+      listener('port: 1, name: ▸"a b"'),
+      "listeners[0].name",
+      /a name of letters/,
+    ],
+    [
+      "a host with a port",
+      backend("trust: { serverName: ▸a.example:143 }"),
+      "backends.alpha.trust.serverName",
+      /without port/,
+    ],
+    ["a host in brackets", 'admin: { host: ▸"[::1]" }', "admin.host", /without port or brackets/],
+    ["half an IPv4 address", "admin: { host: ▸127.0.1 }", "admin.host", /found/],
+    ["a duration without a unit", 'timeouts: { login: ▸"60" }', "timeouts.login", /a duration such as/],
+    [
+      "a number for a duration",
+      "timeouts: { login: ▸60 }",
+      "timeouts.login",
+      /text, not a number .*a duration such as/,
+    ],
+    ["a timeout of nothing", "timeouts: { login: ▸0s }", "timeouts.login", /more than 0/],
+    ["longer than a timer", "timeouts: { drain: ▸25d }", "timeouts.drain", /at most 24d/],
+    ["workers", "workers: ▸many", "workers", /valid: auto, or a whole number, 0 or more/],
+    ["negative workers", "workers: ▸-1", "workers", /valid: auto, or/],
+    [
+      "an unknown mechanism",
+      "authentication: { mechanisms: [PLAIN, ▸NTLM], sources: [{ type: file, path: users.yaml }] }",
+      "authentication.mechanisms[1]",
+      /valid: PLAIN, LOGIN/,
+    ],
+    [
+      "an unknown source",
+      "authentication: { sources: [{ type: ▸ldap, path: a }] }",
+      "authentication.sources[0].type",
+      /found "ldap"; valid: file/,
+    ],
+    [
+      "a source without a type",
+      "authentication: { sources: [▸{ path: a }] }",
+      "authentication.sources[0].type",
+      /is missing \(valid: file\)/,
+    ],
+    [
+      "a source's own key",
+      "authentication: { sources: [{ type: file, path: ▸1 }] }",
+      "authentication.sources[0].path",
+      /text, not a number/,
+    ],
+    [
+      "a backend without protocols",
+      "backends: { alpha: { host: a, protocols: ▸{} } }",
+      "backends.alpha.protocols",
+      /at least one/,
+    ],
+    ["no backends", "backends: ▸{}", "backends", /at least one/],
+    [
+      "port 0 of a backend",
+      "backends: { alpha: { host: a, protocols: { imap: ▸0 } } }",
+      "backends.alpha.protocols.imap",
+      /a port from 1 to 65535, or \{ port/,
+    ],
+    [
+      "a port's own TLS",
+      "backends: { alpha: { host: a, protocols: { imap: { port: 1, tls: ▸on } } } }",
+      "backends.alpha.protocols.imap.tls",
+      /none, starttls, implicit/,
+    ],
+    ["a pin", backend("trust: { pin: ▸sha256/abc }"), "backends.alpha.trust.pin", /base64 of 32 bytes/],
+    [
+      "a login",
+      backend("login: ▸master"),
+      "backends.alpha.login",
+      /found text; valid: passthrough, or \{ master/,
+    ],
+    [
+      "a line break in a master's name",
+      backend('login: { master: { user: ▸"a\\r\\nb", password: c } }'),
+      "backends.alpha.login.master.user",
+      /without control/,
+    ],
+    [
+      "an identity of a later version",
+      backend("identity: ▸xclient"),
+      "backends.alpha.identity",
+      /valid: none/,
+    ],
+    [
+      "a network's prefix",
+      "policy: { exempt: [10.0.0.0/8, ▸10.0.0.0/33] }",
+      "policy.exempt[1]",
+      /found "10.0.0.0\/33"; valid: an IP address or a network/,
+    ],
+    ["an IPv6 network's prefix", 'policy: { exempt: [▸"::/129"] }', "policy.exempt[0]", /network/],
+    ["no network", "policy: { exempt: [▸example.org] }", "policy.exempt[0]", /network/],
+    ["an IPv6 prefix", "policy: { ipv6Prefix: ▸0 }", "policy.ipv6Prefix", /from 1 to 128/],
+    ["a store of a later version", "policy: { store: ▸redis://a }", "policy.store", /valid: memory/],
+    ["a limit", limit("count: sessions, per: ip, limit: ▸5/m"), "policy.limits[0].limit", /NUMBER\/DURATION/],
+    [
+      "a limit of none",
+      limit("count: sessions, per: ip, limit: ▸0"),
+      "policy.limits[0].limit",
+      /NUMBER\/DURATION/,
+    ],
+    [
+      "what is counted",
+      limit("count: ▸bytesOut, per: ip, limit: 5"),
+      "policy.limits[0].count",
+      /connections, authFailures, sessions/,
+    ],
+    [
+      "what it is counted by",
+      limit("count: sessions, per: ▸backend, limit: 5"),
+      "policy.limits[0].per",
+      /ip, user, domain, listener, or a list of them/,
+    ],
+    [
+      "one of what it is counted by",
+      limit("count: sessions, per: [ip, ▸backend], limit: 5"),
+      "policy.limits[0].per[1]",
+      /found "backend"; valid: ip, user, domain, listener\)/,
+    ],
+    [
+      "counted by nothing",
+      limit("count: sessions, per: ▸[], limit: 5"),
+      "policy.limits[0].per",
+      /at least one/,
+    ],
+    [
+      "counted by one thing twice",
+      limit("count: sessions, per: ▸[ip, ip], limit: 5"),
+      "policy.limits[0].per",
+      /twice/,
+    ],
+    [
+      "what then",
+      limit("count: sessions, per: ip, limit: 5, then: ▸explode"),
+      "policy.limits[0].then",
+      /refuse, \{ delay: DURATION \} or \{ ban/,
+    ],
+    [
+      "how long then",
+      limit("count: sessions, per: ip, limit: 5, then: { ban: ▸1w }"),
+      "policy.limits[0].then.ban",
+      /a duration such as/,
+    ],
+    [
+      "both then",
+      limit("count: sessions, per: ip, limit: 5, then: ▸{ ban: 1h, delay: 1s }"),
+      "policy.limits[0].then",
+      /found a mapping; valid: refuse/,
+    ],
+    [
+      "a placeholder",
+      'routes: [{ to: alpha, loginAs: ▸"{name}" }]',
+      "routes[0].loginAs",
+      /\{user\}, \{local\} and \{domain\}/,
+    ],
+    ["an open brace", 'routes: [{ to: alpha, loginAs: ▸"{user" }]', "routes[0].loginAs", /\{user\}/],
+    [
+      "a line break in a name",
+      'routes: [{ to: alpha, loginAs: ▸"{user}\\n" }]',
+      "routes[0].loginAs",
+      /found/,
+    ],
+    [
+      "no domain to match",
+      "routes: [{ to: alpha, match: { domain: ▸[] } }]",
+      "routes[0].match.domain",
+      /at least one/,
+    ],
+    ["a level", "logging: { level: ▸loud }", "logging.level", /trace, debug, info, warn, error/],
+  ],
+  "settings that do not go together": [
+    [
+      "two listeners on one port",
+      "listeners:\n  - { protocol: imap, port: 143 }\n  - { protocol: imap, port: ▸143 }",
+      "listeners[1].port",
+      /taken by the listener imap-143/,
+    ],
+    [
+      "one address within all",
+      "listeners:\n  - { protocol: imap, port: 143 }\n  - { protocol: imap, port: ▸143, host: 127.0.0.1, name: b }",
+      "listeners[1].port",
+      /taken/,
+    ],
+    [
+      "one IPv6 address in two spellings",
+      'listeners:\n  - { protocol: imap, port: 143, host: "::1" }\n  - { protocol: imap, port: ▸143, host: "0:0::0001", name: b }',
+      "listeners[1].port",
+      /taken/,
+    ],
+    [
+      "two listeners of one name",
+      "listeners:\n  - { protocol: imap, port: 1, name: a }\n  - { protocol: imap, port: 2, name: ▸a }",
+      "listeners[1].name",
+      /earlier listener/,
+    ],
+    [
+      "two free ports and no names",
+      "listeners:\n  - { protocol: imap, port: 0 }\n  - ▸{ protocol: imap, port: 0 }",
+      "listeners[1].name",
+      /earlier listener/,
+    ],
+    [
+      "the admin server on a listener's port",
+      "admin: { port: ▸1143 }",
+      "admin.port",
+      /taken by the listener imap-1143/,
+    ],
+    ["an open admin server without a token", "admin: { host: ▸0.0.0.0 }", "admin.host", /needs admin.token/],
+    ["no certificate", "tls: ▸{}", "tls", /has no certificate/],
+    [
+      "an unknown backend",
+      "routes: [{ to: ▸beta }]",
+      "routes[0].to",
+      /not the name of a backend \(found beta; valid: alpha\)/,
+    ],
+    [
+      "a backend that is Postern itself",
+      "backends: { alpha: { host: localhost, protocols: { imap: ▸1143 } } }",
+      "backends.alpha.protocols.imap",
+      /own listener imap-1143/,
+    ],
+    [
+      "mutual TLS without its certificate",
+      backend("trust: ▸{ key: users.yaml }"),
+      "backends.alpha.trust.cert",
+      /go together/,
+    ],
+    [
+      "mutual TLS without its key",
+      backend("trust: ▸{ cert: users.yaml }"),
+      "backends.alpha.trust.key",
+      /go together/,
+    ],
+    [
+      "sessions in a time",
+      limit("count: sessions, per: user, limit: ▸30/1m"),
+      "policy.limits[0].limit",
+      /cannot have a period/,
+    ],
+    [
+      "failures at once",
+      limit("count: authFailures, per: ip, limit: ▸30"),
+      "policy.limits[0].limit",
+      /needs a period/,
+    ],
+    [
+      "connections by user",
+      limit("count: connections, per: ▸user, limit: 30"),
+      "policy.limits[0].per",
+      /not known yet/,
+    ],
+    [
+      "connections by address and domain",
+      limit("count: connections, per: ▸[ip, domain], limit: 30"),
+      "policy.limits[0].per",
+      /found domain; valid: ip, listener/,
+    ],
+    [
+      "a limit at no listener",
+      limit("count: sessions, per: ip, limit: 1, match: { listener: ▸imaps }"),
+      "policy.limits[0].match.listener",
+      /found imaps; valid: imap-1143/,
+    ],
+    [
+      "two limits of one name",
+      "policy:\n  limits:\n    - { name: x, count: sessions, per: ip, limit: 1 }\n    - { name: ▸x, count: sessions, per: user, limit: 1 }",
+      "policy.limits[1].name",
+      /earlier limit/,
+    ],
+    [
+      "no file of users",
+      "authentication: { sources: [{ type: file, path: ▸nowhere.yaml }] }",
+      "authentication.sources[0].path",
+      /there is no such file/,
+    ],
+    [
+      "a folder of users",
+      "authentication: { sources: [{ type: file, path: ▸. }] }",
+      "authentication.sources[0].path",
+      /it is a folder/,
+    ],
+  ],
+};
+
+/** The good file with one section in its own place, or at the end; and where ▸ stood in it. */
+function place(section: string): { text: string; line: number; column: number } {
+  const name = section.replace("▸", "").split(":")[0] ?? "";
+  const isKnown = name in GOOD;
+  const marked = fileWith({ [isKnown ? name : "last"]: section });
+  const before = marked.slice(0, marked.indexOf("▸")).split("\n");
+  return { text: marked.replace("▸", ""), line: before.length, column: (before.at(-1) ?? "").length + 1 };
+}
+
+for (const [group, rows] of Object.entries(ROWS))
+  describe(`a bad file is reported where it is wrong: ${group}`, () => {
+    for (const [name, section, key, message] of rows)
+      test(name, () => {
+        const { text, line, column } = place(section);
+        const lines = linesOf(parseConfig(text, path, {}), "problems");
+        const expected = `${path}:${line}:${column}: ${key}: `;
+        const own = lines.filter((one) => one.startsWith(expected));
+        assert.equal(own.length, 1, `${expected}\n${lines.join("\n")}`);
+        assert.match(own[0] ?? "", message);
+        assert.equal(lines.length, 1, lines.join("\n"));
+      });
+  });
+
+describe("what is no YAML mapping is reported, too", () => {
+  const cases: [name: string, text: string, line: string][] = [
+    ["an empty file", "", "1:1: is empty"],
+    ["only comments", "# nothing\n", "1:1: is empty"],
+    ["plain text", "hello", "1:1: is not valid here (found text; "],
+    ["a list", "- a\n", "1:1: is not valid here (found a list; "],
+    ["a tab", "tls:\n\tselfSigned: true", "2:1: is indented with a tab"],
+    [
+      "an open bracket",
+      "tls: { selfSigned: true",
+      "1:24: is indented differently from what it belongs to, or a closing } or ] is missing before it",
+    ],
+    ["two documents", "tls: {}\n---\ntls: {}", "2:1: has a second document"],
+    ["an unknown anchor", "tls: *here", "1:6: tls: is an alias of an anchor"],
+    ["an anchor inside itself", "tls: &a { selfSigned: *a }", "1:23: tls.selfSigned: is an alias"],
+    ["an unknown tag", "tls: !x {}", "1:6: has a tag"],
+    ["too deep", `tls: ${"[".repeat(60)}${"]".repeat(60)}`, "1:56: tls"],
+  ];
+  for (const [name, text, expected] of cases)
+    test(name, () => {
+      const [first = ""] = linesOf(parseConfig(text, "p.yaml", {}), "problems");
+      assert.ok(first.startsWith(`p.yaml:${expected}`), first);
+    });
+});
+
+test("all mistakes are reported at once, in the order of the file", () => {
+  const text = `tls: { selfSigned: maybe }
+listeners:
+  - { protocol: imap, port: "10" }
+  - { protocol: imap, port: 143 }
+  - { protocol: imap, port: 143, hots: a }
+authentication: { sources: [{ type: file, path: nowhere }] }
+backends: { alpha: { protocols: { imap: 143 } } }
+routes: [{ to: beta }]
+admin: { host: "::" }`;
+  const lines = linesOf(parseConfig(text, path, {}), "problems").map((line) =>
+    line
+      .slice(path.length + 1)
+      .split(": ", 2)
+      .join(" "),
+  );
+  assert.deepEqual(lines, [
+    "1:20 tls.selfSigned",
+    "3:29 listeners[0].port",
+    "5:29 listeners[2].port",
+    "5:34 listeners[2].hots",
+    "6:49 authentication.sources[0].path",
+    "7:20 backends.alpha.host",
+    "8:16 routes[0].to",
+    "9:16 admin.host",
+  ]);
+});
+
+test("a problem is one printable line, whatever the file holds", () => {
+  const nasty = 'logging: { level: "a\\nb\\e[31m\\u202E\\u2028c" }\n"x\\ny": 1';
+  for (const line of linesOf(parseConfig(fileWith({ nasty }), "p\n.yaml", {}), "problems")) {
+    assert.doesNotMatch(line, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    assert.ok(line.length < 400);
+  }
+});
