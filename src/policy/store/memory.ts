@@ -1,0 +1,138 @@
+import type { Ban, Bucket, CounterStore, Receipt, Taken } from "./store.ts";
+
+interface Counter {
+  /** Milliseconds of the clock; a seat counter has no end. */
+  endsAt: number;
+  window: number;
+  taken: number;
+  /** Taken, and neither given back nor kept yet. */
+  open: number;
+}
+
+/** Counters of one process. More keys than this, and the oldest counters that are far from full make room. */
+const MAX_KEYS = 500_000;
+const EVICTION_LOOKS = 32;
+
+/**
+ * Fixed windows that begin with their first point. Written here and not taken from rate-limiter-flexible: its
+ * memory store holds one timer a key, has no bound on keys and no clock to inject; its Redis stores fit later.
+ */
+export class MemoryStore implements CounterStore {
+  readonly #counters = new Map<string, Counter>();
+  readonly #bans = new Map<string, number>();
+  readonly #now: () => number;
+  readonly #maxKeys: number;
+  #windows = 0;
+
+  /** `now`: milliseconds of a clock that never goes back. */
+  constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
+    this.#now = now;
+    this.#maxKeys = maxKeys;
+  }
+
+  /** Keys held, of counters and bans. */
+  get size(): number {
+    return this.#counters.size + this.#bans.size;
+  }
+
+  async take(bans: readonly string[], buckets: readonly Bucket[]): Promise<Ban | Taken> {
+    return this.#banned(bans) ?? this.#take(buckets);
+  }
+
+  async giveBack(receipts: readonly Receipt[]): Promise<void> {
+    for (const { bucket, window } of receipts) {
+      const counter = this.#counters.get(bucket.key);
+      if (counter?.window !== window) continue;
+      counter.taken -= 1;
+      counter.open -= 1;
+      if (counter.taken <= 0) this.#counters.delete(bucket.key);
+    }
+  }
+
+  async keep(receipts: readonly Receipt[]): Promise<readonly Bucket[]> {
+    return receipts.flatMap(({ bucket, window }) => {
+      const counter = this.#counters.get(bucket.key);
+      if (counter?.window !== window) return [];
+      counter.open -= 1;
+      return counter.taken - counter.open >= bucket.points ? [bucket] : [];
+    });
+  }
+
+  async ban(key: string, ms: number): Promise<void> {
+    const until = this.#now() + ms;
+    if ((this.#bans.get(key) ?? 0) >= until) return;
+    this.#bans.delete(key);
+    this.#bans.set(key, until);
+    if (this.#bans.size > this.#maxKeys) this.#bans.delete(this.#bans.keys().next().value as string);
+  }
+
+  #banned(keys: readonly string[]): Ban | undefined {
+    let longest: Ban | undefined;
+    for (const key of keys) {
+      const leftMs = (this.#bans.get(key) ?? 0) - this.#now();
+      if (leftMs > (longest?.leftMs ?? 0)) longest = { key, leftMs };
+      else if (leftMs <= 0) this.#bans.delete(key);
+    }
+    return longest;
+  }
+
+  #take(buckets: readonly Bucket[]): Taken {
+    const now = this.#now();
+    const over = buckets.filter((bucket) => (this.#live(bucket, now)?.taken ?? 0) >= bucket.points);
+    const full = over.filter((bucket) => !bucket.soft);
+    if (full.length > 0) {
+      const ends = full.map((bucket) => this.#live(bucket, now)?.endsAt ?? now);
+      const retryAfterMs = Math.max(...ends) - now;
+      return {
+        receipts: [],
+        over: full,
+        retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : undefined,
+      };
+    }
+    return { receipts: buckets.map((bucket) => this.#count(bucket, now)), over, retryAfterMs: undefined };
+  }
+
+  #count(bucket: Bucket, now: number): Receipt {
+    const counter = this.#live(bucket, now) ?? this.#open(bucket, now);
+    counter.taken += 1;
+    counter.open += 1;
+    return { bucket, window: counter.window };
+  }
+
+  #live(bucket: Bucket, now: number): Counter | undefined {
+    const counter = this.#counters.get(bucket.key);
+    return counter && counter.endsAt > now ? counter : undefined;
+  }
+
+  #open(bucket: Bucket, now: number): Counter {
+    if (this.#counters.size >= this.#maxKeys) this.#evict(now);
+    this.#windows += 1;
+    const endsAt = now + (bucket.windowMs ?? Number.POSITIVE_INFINITY);
+    const counter = { endsAt, window: this.#windows, taken: 0, open: 0 };
+    this.#counters.delete(bucket.key);
+    this.#counters.set(bucket.key, counter);
+    return counter;
+  }
+
+  /** Of the oldest counters, one that is over or counts least goes; seats that are held never do. */
+  #evict(now: number): void {
+    let victim: string | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    let looks = EVICTION_LOOKS;
+    for (const [key, counter] of this.#counters) {
+      const weight =
+        counter.endsAt <= now
+          ? 0
+          : Number.isFinite(counter.endsAt)
+            ? counter.taken
+            : Number.POSITIVE_INFINITY;
+      if (weight < least) {
+        victim = key;
+        least = weight;
+      }
+      looks -= 1;
+      if (least === 0 || looks === 0) break;
+    }
+    if (victim !== undefined) this.#counters.delete(victim);
+  }
+}
