@@ -1,0 +1,71 @@
+import type { Identity } from "../auth/identity.ts";
+import { Refused } from "../refusal.ts";
+
+/** One rule; each list matches when it is absent or names the session's own. */
+export interface RouteRule {
+  readonly match?: {
+    readonly user?: readonly string[];
+    readonly domain?: readonly string[];
+    readonly protocol?: readonly string[];
+  };
+  readonly to: string;
+  /** The name at the backend, with {user}, {local} and {domain}. */
+  readonly loginAs?: string;
+}
+
+/** The backends that speak a protocol, by name. */
+export type Serves = (backend: string, protocol: string) => boolean;
+
+/**
+ * Identity to backend. What the source of users says goes first, then the first rule that matches; a single
+ * backend without any rule takes everybody. Throws Refused("noRoute").
+ */
+export function createRouter(rules: readonly RouteRule[], backends: readonly string[], serves: Serves) {
+  const only = rules.length === 0 && backends.length === 1 ? backends[0] : undefined;
+  const lowered = rules.map(lowerRule);
+  return {
+    route(identity: Identity, protocol: string): { backend: string; login: string } {
+      const rule = lowered.find((candidate) => matches(candidate, identity.user, protocol));
+      const backend = identity.backend ?? rule?.to ?? only;
+      if (backend === undefined) throw new Refused("noRoute", "no route matches this user");
+      if (!backends.includes(backend))
+        throw new Refused("noRoute", `the user's backend "${backend}" is not configured`);
+      if (!serves(backend, protocol)) throw new Refused("noRoute", `backend ${backend} has no ${protocol}`);
+      const template = backend === rule?.to ? rule.loginAs : undefined;
+      return { backend, login: identity.login ?? (template ? fill(template, identity.user) : identity.user) };
+    },
+  };
+}
+
+const lower = (names: readonly string[] | undefined): string[] | undefined =>
+  names?.map((name) => name.toLowerCase());
+
+function lowerRule(rule: RouteRule) {
+  const { user, domain, protocol } = rule.match ?? {};
+  return { ...rule, user: lower(user), domain: lower(domain), protocol };
+}
+
+function matches(rule: ReturnType<typeof lowerRule>, user: string, protocol: string): boolean {
+  const name = user.toLowerCase();
+  return (
+    (rule.user?.includes(name) ?? true) &&
+    (rule.domain?.includes(domainOf(name)) ?? true) &&
+    (rule.protocol?.includes(protocol) ?? true)
+  );
+}
+
+/** What stands behind the last "@", or nothing. */
+export function domainOf(user: string): string {
+  const at = user.lastIndexOf("@");
+  return at === -1 ? "" : user.slice(at + 1);
+}
+
+function fill(template: string, user: string): string {
+  const at = user.lastIndexOf("@");
+  const parts: Record<string, string> = {
+    user,
+    local: at === -1 ? user : user.slice(0, at),
+    domain: domainOf(user),
+  };
+  return template.replace(/\{(\w+)\}/g, (whole, name: string) => parts[name] ?? whole);
+}
