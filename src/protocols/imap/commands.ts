@@ -1,0 +1,210 @@
+import { type Refusal, Refused } from "../../refusal.ts";
+import type { Credential } from "../../sasl/credential.ts";
+import { MAX_RESPONSE, runExchange } from "../../sasl/exchange.ts";
+import { readCredential } from "../../sasl/names.ts";
+import type { Login } from "../../session/protocol.ts";
+import type { Session } from "../../session/session.ts";
+import type { Dialect, Outcome, Row } from "../command-loop.ts";
+import { capabilitiesBeforeLogin } from "./capabilities.ts";
+import { type Command, literalAtEnd, parseCommand, readHead, type Token } from "./grammar.ts";
+import { reply } from "./replies.ts";
+
+export interface ImapLogin extends Login {
+  readonly tag: string;
+}
+
+/** RFC 9051 and RFC 7162 4: a server should take command lines of 8192 octets. */
+const MAX_LINE = 8192;
+/** A name, a password, an ID value: one literal, and all of a command together. */
+const MAX_LITERAL = 4096;
+const MAX_LITERALS = 8;
+/** A literal that nobody waits to send is read and forgotten up to here; beyond it the session ends (RFC 7888 4). */
+const MAX_DISCARD = 64 * 1024;
+
+/** What a client is told that it can do in the session's present state. */
+export function capabilities(session: Session): string {
+  const { frontend, channel } = session;
+  return capabilitiesBeforeLogin(frontend.backendCapabilities(), {
+    encrypted: channel.encrypted,
+    canStartTls: frontend.wrapTls !== undefined,
+    requireTls: frontend.requireTls,
+    mechanisms: frontend.mechanisms,
+  }).join(" ");
+}
+
+const rows: Record<string, Row<Command, ImapLogin>> = {
+  CAPABILITY: bare(async (session, { tag }) => {
+    await session.channel.write(
+      `* CAPABILITY ${capabilities(session)}\r\n${tag} OK Capability completed\r\n`,
+    );
+    return "next";
+  }),
+  NOOP: bare(async (session, { tag }) => {
+    await session.channel.write(`${tag} OK Nothing to tell\r\n`);
+    return "next";
+  }),
+  LOGOUT: bare(async (session, { tag }) => {
+    await session.channel.write(`* BYE Until next time\r\n${tag} OK Logout completed\r\n`);
+    return "leave";
+  }),
+  STARTTLS: { when: "clear", ...bare(startTls) },
+  ID: { run: id },
+  LOGIN: { run: login },
+  AUTHENTICATE: { run: authenticate },
+};
+
+export const dialect: Dialect<Command, ImapLogin> = {
+  read: readCommand,
+  name: (command) => command.name,
+  rows,
+  later: new Set(
+    (
+      "SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB STATUS APPEND CHECK CLOSE UNSELECT " +
+      "EXPUNGE SEARCH FETCH STORE COPY MOVE UID ENABLE NAMESPACE IDLE COMPRESS SORT THREAD GETQUOTA GETQUOTAROOT " +
+      "SETQUOTA GETACL SETACL DELETEACL LISTRIGHTS MYRIGHTS GETMETADATA SETMETADATA NOTIFY XLIST UNAUTHENTICATE"
+    ).split(" "),
+  ),
+  refuse: (session, refusal, command) =>
+    session.channel.write(reply(refusal, tagOf(refusal, command), false, session.id)),
+};
+
+/** A refusal met while reading a command knows the tag that it answers. */
+interface TaggedRefusal extends Refusal {
+  readonly tag?: string;
+}
+
+function tagOf(refusal: TaggedRefusal, command: Command | undefined): string | undefined {
+  return command?.tag ?? refusal.tag;
+}
+
+function refusal(kind: Refusal["kind"], detail: string, tag: string | undefined): TaggedRefusal {
+  return tag === undefined ? { kind, detail } : { kind, detail, tag };
+}
+
+/** A command without arguments. */
+function bare(run: Row<Command, ImapLogin>["run"]): Row<Command, ImapLogin> {
+  return {
+    run: async (session, command) =>
+      command.args.length === 0
+        ? run(session, command)
+        : { kind: "syntax", detail: "arguments where none belong" },
+  };
+}
+
+/** Reads lines and literals until a command is whole. No "+" is given for what would be refused anyway. */
+async function readCommand(session: Session): Promise<Command | Refusal> {
+  const { channel } = session;
+  const pieces: Buffer[] = [await channel.readLine(MAX_LINE)];
+  const { tag, name } = readHead(pieces[0] as Buffer);
+  let refused: TaggedRefusal | undefined;
+  let size = 0;
+  for (let literals = 1; ; literals += 1) {
+    const spec = literalAtEnd(pieces.at(-1) as Buffer);
+    if (!spec) break;
+    size += spec.size;
+    refused ??= refuseLiteral(session, tag, name, size, literals);
+    if (spec.synchronising) {
+      if (refused) return refused;
+      await channel.write("+ Go ahead\r\n");
+    }
+    if (refused) {
+      // RFC 7888 4: these bytes are on their way; they must not be taken for commands.
+      if (spec.size > MAX_DISCARD)
+        throw new Refused("tooLong", "a literal beyond what is read and forgotten");
+      await channel.discard(spec.size);
+      pieces.push(await channel.readLine(MAX_LINE));
+    } else {
+      pieces.push(await channel.readExact(spec.size), await channel.readLine(MAX_LINE));
+    }
+  }
+  if (refused) return refused;
+  const command = parseCommand(pieces);
+  return "malformed" in command ? refusal("syntax", command.malformed, command.tag) : command;
+}
+
+function refuseLiteral(
+  session: Session,
+  tag: string | undefined,
+  name: string,
+  size: number,
+  literals: number,
+): TaggedRefusal | undefined {
+  if (tag === undefined || (name !== "LOGIN" && name !== "ID"))
+    return refusal("syntax", "a literal out of place", tag);
+  // So that a password that would be refused is not even asked for.
+  if (name === "LOGIN" && needsPrivacy(session)) return refusal("privacyRequired", "LOGIN before TLS", tag);
+  if (size > MAX_LITERAL || literals > MAX_LITERALS)
+    return refusal("tooLong", "literals too long or too many", tag);
+  return undefined;
+}
+
+function needsPrivacy(session: Session): boolean {
+  return session.frontend.requireTls && !session.channel.encrypted;
+}
+
+async function startTls(session: Session, { tag }: Command): Promise<Outcome<ImapLogin> | Refusal> {
+  if (!session.frontend.wrapTls) return { kind: "order", detail: "STARTTLS without a certificate" };
+  // RFC 9051 6.2.1: bytes that came in clear behind the command must never be run inside TLS.
+  if (session.channel.pending > 0)
+    throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
+  await session.channel.write(`${tag} OK Begin TLS now\r\n`);
+  await session.startTls();
+  return "next";
+}
+
+/** RFC 2971. The client's own words go nowhere: nobody but us speaks for it at a backend. */
+async function id(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
+  if (!isIdList(args)) return { kind: "syntax", detail: "ID without its list" };
+  await session.channel.write(`* ID ("name" "Postern")\r\n${tag} OK ID completed\r\n`);
+  return "next";
+}
+
+/** NIL, or a parenthesised list of pairs: RFC 2971 3.3 allows thirty. */
+function isIdList(args: readonly Token[]): boolean {
+  if (args.length === 1) return isNil(args[0]);
+  const inner = args.slice(1, -1);
+  const strings = inner.every((token) => token.type === "string" || isNil(token));
+  return (
+    args[0]?.type === "open" &&
+    args.at(-1)?.type === "close" &&
+    strings &&
+    inner.length % 2 === 0 &&
+    inner.length <= 60
+  );
+}
+
+function isNil(token: Token | undefined): boolean {
+  return token?.type === "atom" && token.bytes.toString("latin1").toUpperCase() === "NIL";
+}
+
+async function login(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
+  if (needsPrivacy(session)) return { kind: "privacyRequired", detail: "LOGIN before TLS" };
+  const [name, password, ...more] = args;
+  if (!name || !password || more.length > 0 || !("bytes" in name) || !("bytes" in password)) {
+    return { kind: "syntax", detail: "LOGIN without a name and a password" };
+  }
+  const read = readCredential("LOGIN", { authcid: name.bytes, password: password.bytes });
+  return "refuse" in read ? read.refuse : { tag, credential: read.credential };
+}
+
+async function authenticate(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
+  if (needsPrivacy(session)) return { kind: "privacyRequired", detail: "AUTHENTICATE before TLS" };
+  const [mechanism, initial, ...more] = args;
+  if (mechanism?.type !== "atom" || (initial && initial.type !== "atom") || more.length > 0) {
+    return { kind: "syntax", detail: "AUTHENTICATE without a mechanism" };
+  }
+  const outcome = await runExchange(
+    session.frontend.mechanisms,
+    mechanism.bytes.toString("latin1").toUpperCase(),
+    initial?.bytes.toString("latin1"),
+    async (challenge) => {
+      await session.channel.write(`+ ${challenge}\r\n`);
+      return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
+    },
+  );
+  return isCredential(outcome) ? { tag, credential: outcome } : outcome;
+}
+
+function isCredential(outcome: Credential | Refusal): outcome is Credential {
+  return "authcid" in outcome;
+}

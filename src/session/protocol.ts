@@ -1,0 +1,57 @@
+import type { Channel } from "../io/channel.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Credential } from "../sasl/credential.ts";
+import type { Session } from "./session.ts";
+
+/** A complete try to sign in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
+export interface Login {
+  readonly credential: Credential;
+}
+
+/** What a backend is told to sign a user in there. */
+export interface SignIn {
+  /** RFC 4422: whose password it is. */
+  readonly authcid: string;
+  /** RFC 4422: whom to act as, where that is somebody else (a master user). */
+  readonly authzid?: string;
+  /** Secret. */
+  readonly password: string;
+  /** Whether the password is the client's own, so that the backend's no is an answer to the client. */
+  readonly own: boolean;
+}
+
+/** A live connection to a backend, in the words that a protocol needs to speak on it. */
+export interface UpstreamLine {
+  readonly channel: Channel;
+  readonly tls: "none" | "starttls" | "implicit";
+  /** STARTTLS: begins TLS now, verified as configured. */
+  startTls(): Promise<void>;
+  /** What the backend offers before login, once `learned`. */
+  readonly offers: readonly string[];
+  /** Says what the backend offers before login: the next greeting is made of it. */
+  learned(capabilities: readonly string[]): void;
+}
+
+/** What one protocol supplies to the story; `L` is its own kind of Login. */
+export interface Protocol<L extends Login = Login> {
+  readonly name: string;
+  /** RFC 7301 names that a TLS client may ask for on this protocol's ports. */
+  readonly alpn: readonly string[];
+  /** The longest time that nothing may move after login, as a key of `timeouts`. */
+  readonly idleTimeout: "imapIdle";
+  greet(session: Session): Promise<void>;
+  /** Everything before a password is complete. Undefined when the client left in order. */
+  readLogin(session: Session): Promise<L | undefined>;
+  /** Says no to a login, or, without one, to the session; `final` when the session ends with it. */
+  refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
+  /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */
+  openUpstream(upstream: UpstreamLine): Promise<readonly string[]>;
+  /** Signs in at an opened backend; returns what it offers from now on, where it says so. */
+  loginUpstream(upstream: UpstreamLine, signIn: SignIn): Promise<readonly string[] | undefined>;
+  /** Leaves a backend where nobody has signed in, in order. */
+  leaveUpstream(upstream: UpstreamLine): Promise<void>;
+  /** Tells the client that it is in. Called only after the backend's own OK. */
+  accept(session: Session, login: L, capabilities: readonly string[] | undefined): Promise<void>;
+  /** The last words to a client whose relay ends by our will, or undefined where the RFC wants silence. */
+  farewell(refusal: Refusal): string | undefined;
+}

@@ -1,0 +1,153 @@
+import type { Identity } from "../auth/identity.ts";
+import { ChannelClosed } from "../io/channel.ts";
+import type { Policy } from "../policy/engine.ts";
+import { endsSession, Refused } from "../refusal.ts";
+import type { Credential } from "../sasl/credential.ts";
+import type { Login, SignIn, UpstreamLine } from "./protocol.ts";
+import type { Session } from "./session.ts";
+
+export interface Route {
+  readonly backend: string;
+  /** The user's name at that backend. */
+  readonly login: string;
+}
+
+export interface Upstream extends UpstreamLine, AsyncDisposable {
+  /** Talks with the backend under one deadline; a fault of the backend comes out as Refused("unavailable"). */
+  converse<T>(talk: () => Promise<T>): Promise<T>;
+  /** Says that the relay takes it over: nobody's leaving cuts it any more but the relay's own. */
+  settle(): void;
+}
+
+/** The rooms behind the protocols, as the story needs them. Made by `app.ts`, frozen; a reload makes new ones. */
+export interface Rooms {
+  readonly policy: Policy;
+  readonly auth: {
+    authenticate(
+      credential: Credential,
+      peer: { address: string; protocol: string },
+      signal: AbortSignal,
+    ): Promise<Identity>;
+  };
+  readonly router: { route(identity: Identity, protocol: string): Route };
+  readonly connector: {
+    connect(session: Session, route: Route): Promise<Upstream>;
+    signIn(route: Route, credential: Credential): SignIn;
+  };
+  /** Moves bytes both ways until one side ends; says why it ended. */
+  readonly relay: (session: Session, upstream: Upstream) => Promise<string>;
+  readonly telemetry: Observer;
+}
+
+/** Hears what happens to sessions; says nothing to anybody in the story. */
+export interface Observer {
+  refused(session: Session, refused: Refused): void;
+  loggedIn(session: Session): void;
+  failed(session: Session, error: unknown): void;
+  closed(session: Session, reason: string): void;
+}
+
+/**
+ * The life of one session, from the accepted socket to its account record. Never throws: whatever goes wrong
+ * in here ends this session and no other.
+ */
+export async function runSession(session: Session, rooms: Rooms): Promise<void> {
+  let reason = "client left";
+  try {
+    await using _seat = await rooms.policy.connection(session.facts);
+    if (session.frontend.implicitTls) await session.startTls();
+    session.enter("greeted");
+    session.startLoginDeadline();
+    await session.protocol.greet(session);
+    for (let finished = false; !finished; ) {
+      await using entered = await knock(session, rooms);
+      finished = entered.finished;
+      if (entered.upstream) reason = await rooms.relay(session, entered.upstream);
+    }
+  } catch (error) {
+    reason = await sayWhy(session, rooms, error);
+  } finally {
+    session.enter("closed");
+    session.channel.end();
+    rooms.telemetry.closed(session, reason);
+  }
+}
+
+/** What came of one login: an upstream and the seats that go with it, or nothing. */
+interface Entered extends AsyncDisposable {
+  readonly upstream?: Upstream;
+  readonly finished: boolean;
+}
+
+/** One try at the door. It owns the password: when it returns, nothing refers to that any more. */
+async function knock(session: Session, rooms: Rooms): Promise<Entered> {
+  const login = await session.protocol.readLogin(session);
+  if (!login) return { finished: true, [Symbol.asyncDispose]: async () => {} };
+  await using held = new AsyncDisposableStack();
+  try {
+    const upstream = await serveLogin(session, login, rooms, held);
+    const kept = held.move();
+    return { upstream, finished: true, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  } catch (error) {
+    if (!(error instanceof Refused) || session.accepted || endsSession(error.refusal)) throw error;
+    await held.disposeAsync();
+    rooms.telemetry.refused(session, error);
+    await session.protocol.refuse(session, error.refusal, login, false);
+    session.enter("greeted");
+    session.countError();
+    return { finished: false, [Symbol.asyncDispose]: async () => {} };
+  }
+}
+
+async function serveLogin(
+  session: Session,
+  login: Login,
+  rooms: Rooms,
+  held: AsyncDisposableStack,
+): Promise<Upstream> {
+  const { protocol, peer } = session;
+  session.enter("authenticating");
+  session.user = login.credential.authcid;
+  const attempt = await rooms.policy.attempt(session.facts, session.signal);
+  const identity = await attempt.settle(
+    rooms.auth.authenticate(
+      login.credential,
+      { address: peer.address, protocol: protocol.name },
+      session.signal,
+    ),
+  );
+  session.user = identity.user;
+  held.use(await rooms.policy.login(session.facts));
+
+  session.enter("routing");
+  const route = rooms.router.route(identity, protocol.name);
+  session.backend = route.backend;
+
+  session.enter("connecting");
+  const upstream = held.use(await rooms.connector.connect(session, route));
+  upstream.learned(await upstream.converse(() => protocol.openUpstream(upstream)));
+
+  session.enter("signingIn");
+  const signIn = rooms.connector.signIn(route, login.credential);
+  const offers = await upstream.converse(() => protocol.loginUpstream(upstream, signIn));
+
+  upstream.settle();
+  session.accepted = true;
+  rooms.telemetry.loggedIn(session);
+  await protocol.accept(session, login, offers);
+  session.enter("relaying");
+  return upstream;
+}
+
+/** Ends a session that cannot go on: with its protocol's words where it still listens for them. */
+async function sayWhy(session: Session, rooms: Rooms, error: unknown): Promise<string> {
+  if (error instanceof ChannelClosed || session.signal.aborted) return "client left";
+  if (!(error instanceof Refused)) {
+    rooms.telemetry.failed(session, error);
+    return "error";
+  }
+  rooms.telemetry.refused(session, error);
+  const silent = session.accepted || (session.frontend.implicitTls && !session.channel.encrypted);
+  if (!silent) await session.protocol.refuse(session, error.refusal, undefined, true).catch(() => {});
+  return error.refusal.kind;
+}

@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { Channel } from "../io/channel.ts";
+import type { Facts } from "../policy/limit-key.ts";
+import { Refused } from "../refusal.ts";
+import type { Protocol } from "./protocol.ts";
+
+export interface Peer {
+  /** Textual address; an IPv4 client of an IPv6 socket is an IPv4 client. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export type Stage =
+  | "accepted"
+  | "tls"
+  | "greeted"
+  | "authenticating"
+  | "routing"
+  | "connecting"
+  | "signingIn"
+  | "relaying"
+  | "closed";
+
+/** What a listener and its configuration mean for each session that begins there. */
+export interface Frontend {
+  readonly listener: string;
+  readonly hostname: string;
+  readonly protocol: Protocol;
+  readonly implicitTls: boolean;
+  /** No password before TLS. */
+  readonly requireTls: boolean;
+  /** SASL mechanisms that clients are offered, best first. */
+  readonly mechanisms: readonly string[];
+  readonly handshakeTimeoutMs: number;
+  /** All the time there is from the greeting to the end of a successful login. */
+  readonly loginTimeoutMs: number;
+  /** Begins TLS as the server on a connection; undefined when there is no certificate. */
+  readonly wrapTls: ((socket: Socket) => { socket: TLSSocket; secured: Promise<void> }) | undefined;
+  /** What the backends of this protocol all offer before login. */
+  readonly backendCapabilities: () => readonly string[];
+}
+
+/** All bytes of one session before login: many times what any honest client sends. */
+const LOGIN_BUDGET = 128 * 1024;
+/** Bad commands and failed logins that one session may make. */
+const MAX_ERRORS = 10;
+
+let serial = randomBytes(4).readUInt32BE();
+
+/** Unique within this process and, by its random start, hardly ever met twice in a log. */
+function newSessionId(): string {
+  serial = (serial + 1) >>> 0;
+  return `${Date.now().toString(36)}-${serial.toString(36)}`;
+}
+
+/** One client's stay: who it is, where it is in the walk, and what the account record will say of it. */
+export class Session {
+  readonly id = newSessionId();
+  readonly startedAt = performance.now();
+  readonly channel: Channel;
+  readonly frontend: Frontend;
+  readonly peer: Peer;
+  /** Milliseconds that each stage took, for those that are over. */
+  readonly stages: Partial<Record<Stage, number>> = {};
+  user: string | undefined;
+  backend: string | undefined;
+  /** Whether the client has heard OK: from then on nothing may be said in its protocol but by the backend. */
+  accepted = false;
+  /** What the account record will say: "none" while nobody tried to sign in, "ok", or the last refusal's kind. */
+  outcome = "none";
+  /** How often this session was told no. */
+  refusals = 0;
+  /** Whether any command of this session has made sense in its protocol. */
+  understoodAny = false;
+  #stage: Stage = "accepted";
+  #stageSince = this.startedAt;
+  #errors = 0;
+  #relayed: (() => { in: number; out: number }) | undefined;
+  #stop: ((refused: Refused) => void) | undefined;
+  #stopped: Refused | undefined;
+  #left: AbortController | undefined;
+
+  constructor(socket: Socket, peer: Peer, frontend: Frontend) {
+    this.channel = new Channel(socket, LOGIN_BUDGET);
+    this.peer = peer;
+    this.frontend = frontend;
+  }
+
+  /** Aborted when the client is gone: nobody waits any more for what is being done on its behalf. */
+  get signal(): AbortSignal {
+    if (!this.#left) {
+      const left = new AbortController();
+      this.channel.onClose(() => left.abort());
+      this.#left = left;
+    }
+    return this.#left.signal;
+  }
+
+  get protocol(): Protocol {
+    return this.frontend.protocol;
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  get facts(): Facts {
+    const facts = {
+      ip: this.peer.address,
+      listener: this.frontend.listener,
+      protocol: this.protocol.name,
+    };
+    return this.user === undefined ? facts : { ...facts, user: this.user };
+  }
+
+  /** Bytes from and to the client, without what TLS adds. */
+  get bytes(): { in: number; out: number } {
+    return this.#relayed?.() ?? { in: this.channel.bytesRead, out: this.channel.bytesWritten };
+  }
+
+  enter(stage: Stage): void {
+    const now = performance.now();
+    this.stages[this.#stage] = (this.stages[this.#stage] ?? 0) + now - this.#stageSince;
+    this.#stage = stage;
+    this.#stageSince = now;
+  }
+
+  /** Counts one bad command or failed login. Refused as "tooManyErrors" at the limit. */
+  countError(): void {
+    this.#errors += 1;
+    if (this.#errors >= MAX_ERRORS)
+      throw new Refused("tooManyErrors", `${this.#errors} errors in one session`);
+  }
+
+  understood(): void {
+    this.understoodAny = true;
+  }
+
+  /** Begins TLS with the client, under the handshake's own deadline. */
+  async startTls(): Promise<void> {
+    const { wrapTls, handshakeTimeoutMs } = this.frontend;
+    if (!wrapTls) throw new Error("STARTTLS was offered without a certificate");
+    const before = this.#stage;
+    this.enter("tls");
+    this.channel.setDeadline(
+      handshakeTimeoutMs,
+      new Refused("loginTimeout", "TLS handshake not finished in time"),
+    );
+    await this.channel.startTls(wrapTls);
+    this.enter(before);
+    this.startLoginDeadline();
+  }
+
+  /** One deadline for all that comes before login, counted from the start of the session, not from the last byte. */
+  startLoginDeadline(): void {
+    const left = this.startedAt + this.frontend.loginTimeoutMs - performance.now();
+    this.channel.setDeadline(Math.max(left, 1), new Refused("loginTimeout", "no login in time"));
+  }
+
+  /** Milliseconds until the login deadline. */
+  get loginTimeLeftMs(): number {
+    return Math.max(this.startedAt + this.frontend.loginTimeoutMs - performance.now(), 0);
+  }
+
+  /** From now on `bytes` are the relay's, and `stop` ends it. */
+  relayedBy(relay: { bytes: () => { in: number; out: number }; stop: (refused: Refused) => void }): void {
+    this.#relayed = relay.bytes;
+    this.#stop = relay.stop;
+    if (this.#stopped) relay.stop(this.#stopped);
+  }
+
+  /** Ends the session from outside (shutdown, kick), with its protocol's goodbye. */
+  stop(refused: Refused): void {
+    this.#stopped = refused;
+    if (this.#stop) this.#stop(refused);
+    else this.channel.setDeadline(0, refused);
+  }
+}
