@@ -1,0 +1,97 @@
+import { Channel, ChannelClosed } from "../io/channel.ts";
+import { Refused } from "../refusal.ts";
+import type { UpstreamLine } from "../session/protocol.ts";
+import type { Service } from "./connector.ts";
+import { reasonOf } from "./reason.ts";
+
+/** All bytes of a backend before login. */
+const BUDGET = 64 * 1024;
+/** A conversation with a backend that is slower than this is an outage, whatever time the client still has. */
+const MAX_CONVERSATION = 30_000;
+
+/** Who waits for a backend, and for how long. */
+export interface Waiting {
+  /** Aborted when nobody waits any more. */
+  readonly signal: AbortSignal;
+  /** The most that the conversation before the relay may take, in milliseconds. */
+  readonly conversationMs: number;
+}
+
+/**
+ * A live connection to a backend. Whatever goes wrong on it comes out as Refused("unavailable") with the
+ * backend's name, or as ChannelClosed when nobody waits any more; disposing of it closes it.
+ */
+export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
+  readonly channel: Channel;
+  offers: readonly string[] = [];
+  readonly #service: Service;
+  readonly #waiting: Waiting;
+  readonly #abandon = (): void => this.channel.destroy();
+
+  constructor(socket: ConstructorParameters<typeof Channel>[0], service: Service, waiting: Waiting) {
+    this.channel = new Channel(socket, BUDGET);
+    this.#service = service;
+    this.#waiting = waiting;
+    waiting.signal.addEventListener("abort", this.#abandon);
+  }
+
+  get backend(): string {
+    return this.#service.backend;
+  }
+
+  get tls(): Service["tls"] {
+    return this.#service.tls;
+  }
+
+  learned(capabilities: readonly string[]): void {
+    this.offers = capabilities;
+    this.#service.learned(capabilities);
+  }
+
+  async startTls(): Promise<void> {
+    const { wrap, connectTimeoutMs } = this.#service;
+    if (!wrap) throw new Error(`${this.#service.name} has no TLS`);
+    this.channel.setDeadline(connectTimeoutMs, this.#late("the TLS handshake"));
+    await this.channel.startTls(wrap);
+    this.#setDeadline();
+  }
+
+  /** Talks under one deadline. */
+  async converse<T>(talk: () => Promise<T>): Promise<T> {
+    this.#setDeadline();
+    try {
+      return await talk();
+    } catch (error) {
+      throw this.#translate(error);
+    } finally {
+      this.channel.clearDeadline();
+    }
+  }
+
+  /** For a session that lives long behind it: nothing of the wait for it is kept. */
+  settle(): void {
+    this.#waiting.signal.removeEventListener("abort", this.#abandon);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.settle();
+    this.channel.destroy();
+  }
+
+  #setDeadline(): void {
+    this.channel.setDeadline(
+      Math.min(this.#waiting.conversationMs, MAX_CONVERSATION),
+      this.#late("its answer"),
+    );
+  }
+
+  #late(what: string): Refused {
+    return new Refused("unavailable", `${this.#service.name}: ${what} took too long`);
+  }
+
+  #translate(error: unknown): unknown {
+    if (this.#waiting.signal.aborted) return new ChannelClosed("the client is gone");
+    if (error instanceof Refused && error.refusal.kind !== "tooLong") return error;
+    return new Refused("unavailable", `${this.#service.name}: ${reasonOf(error)}`, { cause: error });
+  }
+}

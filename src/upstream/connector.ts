@@ -1,0 +1,95 @@
+import { connect as connectTcp, type Socket } from "node:net";
+import { ChannelClosed } from "../io/channel.ts";
+import { Refused } from "../refusal.ts";
+import { UpstreamConnection, type Waiting } from "./connection.ts";
+import { reasonOf } from "./reason.ts";
+import { type Trust, tlsWrapper, type Wrap } from "./trust.ts";
+
+/** Where a backend listens for one protocol, as configured. */
+export interface Endpoint {
+  readonly backend: string;
+  readonly protocol: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: "none" | "starttls" | "implicit";
+  readonly trust: Trust;
+}
+
+/** An endpoint with what is made of it once. */
+export interface Service extends Endpoint {
+  /** For the log. */
+  readonly name: string;
+  readonly wrap: Wrap | undefined;
+  /** Bounds TCP and TLS, each by itself. */
+  readonly connectTimeoutMs: number;
+  readonly learned: (capabilities: readonly string[]) => void;
+}
+
+/** Throws only Refused("unavailable"), or ChannelClosed when nobody waits any more. */
+export type Connect = (waiting: Waiting) => Promise<UpstreamConnection>;
+
+const KEEP_ALIVE_AFTER = 120_000;
+
+/**
+ * How to reach one endpoint, made once per configuration. `learned` hears what the backend offers each time
+ * that somebody asks it. Throws when a file of its trust cannot be used.
+ */
+export function endpointConnector(
+  endpoint: Endpoint,
+  connectTimeoutMs: number,
+  learned: (capabilities: readonly string[]) => void,
+): Connect {
+  const service: Service = {
+    ...endpoint,
+    name: `${endpoint.backend} (${endpoint.host} port ${endpoint.port})`,
+    wrap: endpoint.tls === "none" ? undefined : tlsWrapper(endpoint.host, endpoint.trust),
+    connectTimeoutMs,
+    learned,
+  };
+  return async (waiting) => {
+    const upstream = new UpstreamConnection(await openSocket(service, waiting.signal), service, waiting);
+    if (service.tls !== "implicit") return upstream;
+    try {
+      await upstream.converse(() => upstream.startTls());
+      return upstream;
+    } catch (error) {
+      await upstream[Symbol.asyncDispose]();
+      throw error;
+    }
+  };
+}
+
+function openSocket(service: Service, signal: AbortSignal): Promise<Socket> {
+  const { host, port, name, connectTimeoutMs } = service;
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({
+      host,
+      port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_AFTER,
+    });
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abandoned);
+      socket.removeAllListeners();
+    };
+    const give = (error: Error): void => {
+      settle();
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const fail = (why: string): void => give(new Refused("unavailable", `${name}: ${why}`));
+    const abandoned = (): void => give(new ChannelClosed("the client is gone"));
+    const timer = setTimeout(() => fail(`no connection within ${connectTimeoutMs} ms`), connectTimeoutMs);
+    socket.once("error", (error) => fail(reasonOf(error)));
+    socket.once("connect", () => {
+      settle();
+      resolve(socket);
+    });
+    if (signal.aborted) abandoned();
+    else signal.addEventListener("abort", abandoned);
+  });
+}
