@@ -1,0 +1,128 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** Seconds; from a password check in the cache to a backend that makes one wait. */
+const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
+
+/** What is read where it lives when Prometheus asks, and costs nothing before. */
+export interface Readings {
+  openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
+  seats(): number;
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Every metric that Postern has. No label's value comes from a client. */
+export function createMetrics(readings: Readings) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const connections = new Counter({
+    name: "postern_connections_total",
+    help: "Connections accepted.",
+    labelNames: ["listener"] as const,
+    registers,
+  });
+  const logins = new Counter({
+    name: "postern_logins_total",
+    help: "Complete tries to sign in, by what came of them: ok, or the kind of refusal.",
+    labelNames: ["listener", "outcome"] as const,
+    registers,
+  });
+  const refusals = new Counter({
+    name: "postern_refusals_total",
+    help: "Every no that was said, by its kind.",
+    labelNames: ["kind"] as const,
+    registers,
+  });
+  const wouldRefuse = new Counter({
+    name: "postern_limit_would_refuse_total",
+    help: "What limits in observe mode would have refused.",
+    labelNames: ["limit"] as const,
+    registers,
+  });
+  const bans = new Counter({
+    name: "postern_bans_total",
+    help: "Bans that limits led to.",
+    labelNames: ["limit"] as const,
+    registers,
+  });
+  const stages = new Histogram({
+    name: "postern_stage_duration_seconds",
+    help: "Time that sessions spent in each stage before the relay.",
+    labelNames: ["stage"] as const,
+    buckets: STAGE_BUCKETS,
+    registers,
+  });
+  const failures = new Counter({
+    name: "postern_session_errors_total",
+    help: "Sessions that ended by a fault of the gateway itself.",
+    registers,
+  });
+  const bytesOfClosed = new Map<string, { in: number; out: number }>();
+
+  new Gauge({
+    name: "postern_sessions_open",
+    help: "Sessions that are open now.",
+    labelNames: ["listener"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const listener of bytesOfClosed.keys()) this.set({ listener }, 0);
+      for (const { listener } of readings.openSessions()) this.inc({ listener });
+    },
+  });
+  new Gauge({
+    name: "postern_leases",
+    help: "Seats of limits on how many at once that are held now.",
+    registers,
+    collect() {
+      this.set(readings.seats());
+    },
+  });
+  new Counter({
+    name: "postern_bytes_total",
+    help: "Bytes from (in) and to (out) clients, without what TLS adds.",
+    labelNames: ["listener", "direction"] as const,
+    registers,
+    collect() {
+      const sums = new Map([...bytesOfClosed].map(([listener, sum]) => [listener, { ...sum }]));
+      for (const { listener, bytes } of readings.openSessions()) add(sums, listener, bytes);
+      this.reset();
+      for (const [listener, sum] of sums) {
+        this.inc({ listener, direction: "in" }, sum.in);
+        this.inc({ listener, direction: "out" }, sum.out);
+      }
+    },
+  });
+
+  return {
+    connections,
+    logins,
+    refusals,
+    wouldRefuse,
+    bans,
+    stages,
+    failures,
+    contentType: registry.contentType,
+    /** The text that Prometheus reads. */
+    expose: () => registry.metrics(),
+    /** Makes a listener's series visible before its first session. */
+    announce(listener: string): void {
+      add(bytesOfClosed, listener, { in: 0, out: 0 });
+      connections.inc({ listener }, 0);
+    },
+    /** Keeps what a session moved when it is no longer open. */
+    keepBytes: (listener: string, bytes: { in: number; out: number }) => add(bytesOfClosed, listener, bytes),
+  };
+}
+
+function add(
+  sums: Map<string, { in: number; out: number }>,
+  listener: string,
+  bytes: { in: number; out: number },
+): void {
+  const sum = sums.get(listener) ?? { in: 0, out: 0 };
+  sum.in += bytes.in;
+  sum.out += bytes.out;
+  sums.set(listener, sum);
+}

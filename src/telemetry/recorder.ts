@@ -1,0 +1,93 @@
+import type { LiveSessions } from "../session/live-sessions.ts";
+import type { Observer } from "../session/run-session.ts";
+import type { Session, Stage } from "../session/session.ts";
+import { printable } from "../wire/printable.ts";
+import type { Logger } from "./logger.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** A login was tried when the session had come this far. */
+const AFTER_CREDENTIAL: ReadonlySet<Stage> = new Set([
+  "authenticating",
+  "routing",
+  "connecting",
+  "signingIn",
+]);
+
+/** Hears what sessions do, and tells Prometheus and the log: one account record a session, as it closes. */
+export function createRecorder(
+  log: Logger,
+  metrics: Metrics,
+  live: LiveSessions,
+): Observer & { opened(session: Session): void } {
+  return {
+    opened(session) {
+      live.add(session);
+      metrics.connections.inc({ listener: session.frontend.listener });
+    },
+    refused(session, { refusal, cause }) {
+      metrics.refusals.inc({ kind: refusal.kind });
+      if (AFTER_CREDENTIAL.has(session.stage)) {
+        metrics.logins.inc({ listener: session.frontend.listener, outcome: refusal.kind });
+      }
+      session.outcome = refusal.kind;
+      session.refusals += 1;
+      const level = refusal.kind === "unavailable" ? "warn" : session.refusals > 1 ? "debug" : "info";
+      log[level](
+        {
+          ...who(session),
+          kind: refusal.kind,
+          reason: refusal.detail,
+          ...(cause instanceof Error && "code" in cause && { code: cause.code }),
+        },
+        "refused",
+      );
+    },
+    loggedIn(session) {
+      session.outcome = "ok";
+      metrics.logins.inc({ listener: session.frontend.listener, outcome: "ok" });
+    },
+    failed(session, error) {
+      metrics.failures.inc();
+      log.error({ ...who(session), err: error }, "a fault of the gateway ended this session");
+    },
+    closed(session, reason) {
+      live.delete(session);
+      const bytes = session.bytes;
+      metrics.keepBytes(session.frontend.listener, bytes);
+      for (const [stage, ms] of Object.entries(session.stages)) {
+        if (stage !== "relaying") metrics.stages.observe({ stage }, ms / 1000);
+      }
+      log.info(account(session, reason, bytes), "session");
+    },
+  };
+}
+
+function who(session: Session): Record<string, unknown> {
+  return {
+    session: session.id,
+    listener: session.frontend.listener,
+    peer: session.peer.address,
+    ...(session.user !== undefined && { user: printable(session.user) }),
+    ...(session.backend !== undefined && { backend: session.backend }),
+  };
+}
+
+function account(
+  session: Session,
+  reason: string,
+  bytes: { in: number; out: number },
+): Record<string, unknown> {
+  const stages = Object.entries(session.stages).map(([stage, ms]) => [stage, Math.round(ms * 10) / 10]);
+  return {
+    ...who(session),
+    protocol: session.protocol.name,
+    tls: session.channel.tlsVersion ?? "none",
+    outcome: session.outcome,
+    reason,
+    refusals: session.refusals,
+    stages: Object.fromEntries(stages),
+    durationMs: Math.round(performance.now() - session.startedAt),
+    bytesIn: bytes.in,
+    bytesOut: bytes.out,
+  };
+}
