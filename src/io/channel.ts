@@ -68,6 +68,11 @@ export class Channel {
     return this.#buffer.length + this.#socket.readableLength;
   }
 
+  /** Whether the connection is gone. */
+  get closed(): boolean {
+    return this.#broken !== undefined || this.#socket.destroyed;
+  }
+
   /** From now on every wait ends after `ms` milliseconds in all, with `refused`. */
   setDeadline(ms: number, refused: Refused): void {
     clearTimeout(this.#deadline);
@@ -85,7 +90,7 @@ export class Channel {
 
   /** Calls back once when the connection is gone; the returned function takes that back. */
   onClose(callback: () => void): () => void {
-    if (this.#broken || this.#socket.destroyed) queueMicrotask(callback);
+    if (this.closed) queueMicrotask(callback);
     else this.#onClose.add(callback);
     return () => this.#onClose.delete(callback);
   }
@@ -125,14 +130,14 @@ export class Channel {
 
   /** Writes, and waits while the other side takes nothing. */
   async write(data: string | Buffer): Promise<void> {
-    if (this.#broken || this.#socket.destroyed || !this.#socket.writable) throw this.#closed();
+    if (this.closed || !this.#socket.writable) throw this.#closed();
     if (this.#socket.write(data)) return;
     while (this.#socket.writableNeedDrain) await this.#woken("drain");
   }
 
   /**
    * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
-   * done. The caller has made sure that nothing is `pending`. Throws what the handshake throws, or ChannelClosed.
+   * done. The caller has made sure that nothing is `pending`. A failed handshake is a ChannelClosed with its cause.
    */
   async startTls(wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> }): Promise<void> {
     const raw = this.#socket;
@@ -143,7 +148,8 @@ export class Channel {
     this.#attach(socket);
     await new Promise<void>((resolve, reject) => {
       this.#wake = () => {
-        if (this.#overdue ?? this.#broken) reject(this.#overdue ?? this.#broken);
+        if (this.#overdue) reject(this.#overdue);
+        else if (this.#broken) reject(new ChannelClosed("the TLS handshake failed", { cause: this.#broken }));
       };
       secured.then(resolve, reject);
     });
@@ -168,6 +174,10 @@ export class Channel {
     this.#release(socket);
     socket.resume();
     socket.end();
+    if (socket.readableEnded) {
+      socket.destroySoon();
+      return;
+    }
     const timer = setTimeout(() => socket.destroy(), lingerMs);
     timer.unref();
     socket.once("end", () => socket.destroySoon());

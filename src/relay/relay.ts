@@ -38,7 +38,10 @@ export function startRelay(
   const because = (why: string): void => {
     reason ||= why;
   };
+  let stopped = false;
   const stop = (refused: Refused): void => {
+    if (stopped) return;
+    stopped = true;
     because(refused.refusal.kind);
     // A goodbye inside a literal would be taken for mail, so it is said only where a line has ended.
     const words = lastByte === 0x0a && client.writableLength === 0 ? farewell(refused) : undefined;
@@ -67,12 +70,12 @@ export function startRelay(
       upstream.end();
       finish(client);
     });
-    client.once("close", () => {
+    whenClosed(client, () => {
       because("client left");
       upstream.destroy();
       closed();
     });
-    upstream.once("close", () => {
+    whenClosed(upstream, () => {
       because("backend closed");
       finish(client);
       closed();
@@ -86,11 +89,17 @@ export function startRelay(
   watch.add(relay, () => stop(new Refused("idle", "no byte moved in time")));
   forward(ends.client.rest, client, upstream);
   forward(ends.upstream.rest, upstream, client);
+  // What ended before the relay began says so no second time.
+  if (client.readableEnded) upstream.end();
+  if (upstream.readableEnded) finish(client);
   client.resume();
   upstream.resume();
-  if (client.destroyed) upstream.destroy();
-  if (upstream.destroyed) finish(client);
   return relay;
+}
+
+function whenClosed(socket: Socket, callback: () => void): void {
+  if (socket.closed) queueMicrotask(callback);
+  else socket.once("close", callback);
 }
 
 /** The error itself is not ours to report: the close that follows it says all there is to do. */

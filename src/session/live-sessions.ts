@@ -1,6 +1,11 @@
 import type { Refused } from "../refusal.ts";
 import type { Session } from "./session.ts";
 
+/** A session in which nothing has moved for so long has paused, in milliseconds. */
+const LOOK = 500;
+/** What the goodbyes at the very end may take, in milliseconds. */
+const LAST_WORDS = 2_000;
+
 /** The sessions that are open now, for the metrics, for stopping, and later for listing and kicking. */
 export class LiveSessions {
   readonly #sessions = new Set<Session>();
@@ -23,17 +28,36 @@ export class LiveSessions {
     if (this.#sessions.size === 0) this.#emptied?.();
   }
 
-  /** Ends every session with its protocol's goodbye, waiting `graceMs` before what is left is cut. */
-  async stop(refused: Refused, graceMs: number): Promise<void> {
+  /**
+   * Ends every session with its protocol's goodbye: at once where nobody is signed in or nothing moves, when it
+   * pauses where something does, and after `drainMs` milliseconds everywhere.
+   */
+  async stop(refused: Refused, drainMs: number): Promise<void> {
+    const deadline = performance.now() + drainMs;
+    const moved = new Map<Session, number>();
+    while (this.#sessions.size > 0 && performance.now() < deadline) {
+      for (const session of this.#sessions) {
+        const { in: received, out: sent } = session.bytes;
+        const paused = moved.get(session) === received + sent;
+        if (session.stage !== "relaying" || paused) session.stop(refused);
+        moved.set(session, received + sent);
+      }
+      await this.#empty(Math.min(LOOK, deadline - performance.now()));
+    }
     for (const session of this.#sessions) session.stop(refused);
+    await this.#empty(LAST_WORDS);
+    for (const session of this.#sessions) session.channel.destroy();
+  }
+
+  /** Waits until no session is left, `ms` milliseconds at most. */
+  async #empty(ms: number): Promise<void> {
     if (this.#sessions.size === 0) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, graceMs);
+      const timer = setTimeout(resolve, ms);
       this.#emptied = () => {
         clearTimeout(timer);
         resolve();
       };
     });
-    for (const session of this.#sessions) session.channel.destroy();
   }
 }

@@ -13,7 +13,9 @@ export interface Route {
 }
 
 export interface Upstream extends UpstreamLine, AsyncDisposable {
-  /** Talks with the backend under one deadline; a fault of the backend comes out as Refused("unavailable"). */
+  /** Talks before the login, in the time that connecting has; a fault comes out as Refused("unavailable"). */
+  open<T>(talk: () => Promise<T>): Promise<T>;
+  /** Signs in, in the time that the backend may take to think; faults as with `open`. */
   converse<T>(talk: () => Promise<T>): Promise<T>;
   /** Says that the relay takes it over: nobody's leaving cuts it any more but the relay's own. */
   settle(): void;
@@ -125,7 +127,7 @@ async function serveLogin(
 
   session.enter("connecting");
   const upstream = held.use(await rooms.connector.connect(session, route));
-  upstream.learned(await upstream.converse(() => protocol.openUpstream(upstream)));
+  upstream.learned(await upstream.open(() => protocol.openUpstream(upstream)));
 
   session.enter("signingIn");
   const signIn = rooms.connector.signIn(route, login.credential);
@@ -141,7 +143,9 @@ async function serveLogin(
 
 /** Ends a session that cannot go on: with its protocol's words where it still listens for them. */
 async function sayWhy(session: Session, rooms: Rooms, error: unknown): Promise<string> {
-  if (error instanceof ChannelClosed || session.signal.aborted) return "client left";
+  if (error instanceof ChannelClosed && error.cause instanceof Error)
+    return `${error.message}: ${codeOf(error.cause)}`;
+  if (error instanceof ChannelClosed || session.channel.closed) return "client left";
   if (!(error instanceof Refused)) {
     rooms.telemetry.failed(session, error);
     return "error";
@@ -150,4 +154,9 @@ async function sayWhy(session: Session, rooms: Rooms, error: unknown): Promise<s
   const silent = session.accepted || (session.frontend.implicitTls && !session.channel.encrypted);
   if (!silent) await session.protocol.refuse(session, error.refusal, undefined, true).catch(() => {});
   return error.refusal.kind;
+}
+
+/** The stable name of a system's or OpenSSL's error, which says the same on every machine. */
+function codeOf(error: Error): string {
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
 }

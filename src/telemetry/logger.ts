@@ -15,7 +15,7 @@ export function createLogger(options: LoggerOptions) {
   file.on("error", () => {});
   const stream: DestinationStream =
     options.format === "pretty"
-      ? pretty({ destination: file, ignore: "pid,hostname", translateTime: "HH:MM:ss.l" })
+      ? pretty({ destination: file, ignore: "pid,hostname", translateTime: "HH:MM:ss.l", singleLine: true })
       : file;
   const log = pino({ level: options.level, timestamp: pino.stdTimeFunctions.isoTime, base: null }, stream);
   const flush = (): void => {

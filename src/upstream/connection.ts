@@ -26,6 +26,7 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
   offers: readonly string[] = [];
   readonly #service: Service;
   readonly #waiting: Waiting;
+  #patience = MAX_CONVERSATION;
   readonly #abandon = (): void => this.channel.destroy();
 
   constructor(socket: ConstructorParameters<typeof Channel>[0], service: Service, waiting: Waiting) {
@@ -56,8 +57,16 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
     this.#setDeadline();
   }
 
-  /** Talks under one deadline. */
+  async open<T>(talk: () => Promise<T>): Promise<T> {
+    return this.#talk(talk, this.#service.connectTimeoutMs);
+  }
+
   async converse<T>(talk: () => Promise<T>): Promise<T> {
+    return this.#talk(talk, MAX_CONVERSATION);
+  }
+
+  async #talk<T>(talk: () => Promise<T>, ms: number): Promise<T> {
+    this.#patience = ms;
     this.#setDeadline();
     try {
       return await talk();
@@ -80,7 +89,7 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
 
   #setDeadline(): void {
     this.channel.setDeadline(
-      Math.min(this.#waiting.conversationMs, MAX_CONVERSATION),
+      Math.min(this.#waiting.conversationMs, this.#patience),
       this.#late("its answer"),
     );
   }

@@ -20,7 +20,7 @@ export interface Service extends Endpoint {
   /** For the log. */
   readonly name: string;
   readonly wrap: Wrap | undefined;
-  /** Bounds TCP and TLS, each by itself. */
+  /** Bounds TCP, TLS, and all that the backend says before somebody signs in, each by itself. */
   readonly connectTimeoutMs: number;
   readonly learned: (capabilities: readonly string[]) => void;
 }
@@ -50,7 +50,7 @@ export function endpointConnector(
     const upstream = new UpstreamConnection(await openSocket(service, waiting.signal), service, waiting);
     if (service.tls !== "implicit") return upstream;
     try {
-      await upstream.converse(() => upstream.startTls());
+      await upstream.open(() => upstream.startTls());
       return upstream;
     } catch (error) {
       await upstream[Symbol.asyncDispose]();

@@ -52,7 +52,7 @@ export function startLearning(
 async function ask({ protocol, connect }: Asked, signal: AbortSignal): Promise<Error | undefined> {
   try {
     await using upstream = await connect({ signal, conversationMs: CONVERSATION });
-    upstream.learned(await upstream.converse(() => protocol.openUpstream(upstream)));
+    upstream.learned(await upstream.open(() => protocol.openUpstream(upstream)));
     await upstream.converse(() => protocol.leaveUpstream(upstream));
     return undefined;
   } catch (error) {

@@ -190,10 +190,15 @@ export function parseReply(line: Buffer): Reply | undefined {
   };
 }
 
-/** The atoms of a CAPABILITY code or response, upper case, without repeats. */
+/** The atoms of a CAPABILITY code or response as they were spelled, without repeats. */
 export function parseCapabilities(text: string): readonly string[] {
   const atoms = text.split(" ").filter((atom) => /^[!#$&'+,\-./0-9:;<=>?@A-Z[^_`a-z|}~]{1,128}$/.test(atom));
-  return [...new Set(atoms.map((atom) => atom.toUpperCase()))];
+  return [...new Set(atoms)];
+}
+
+/** Whether a capability is among them; RFC 9051 7.2.2: names are the same in either case. */
+export function offersCapability(capabilities: readonly string[], name: string): boolean {
+  return capabilities.some((capability) => capability.toUpperCase() === name);
 }
 
 /** Whether bytes can stand in a quoted string; others need a literal. */

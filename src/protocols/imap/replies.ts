@@ -41,7 +41,7 @@ const REPLIES = {
 } satisfies Record<Refusal["kind"], Words>;
 
 /**
- * The reply lines for a refusal. `tag` answers a command; without one the answer is untagged. `final` adds
+ * The reply line for a refusal. `tag` answers a command; without one the answer is untagged. `final` makes it
  * the BYE that RFC 9051 7.1.5 wants before a server closes. The session's id helps only where an operator can:
  * a failed login reads the same every time.
  */
@@ -49,7 +49,6 @@ export function reply(refusal: Refusal, tag: string | undefined, final: boolean,
   const words: Words = REPLIES[refusal.kind];
   const said = `${words.code ? `[${words.code}] ` : ""}${words.text}`;
   const hint = refusal.kind === "unavailable" ? ` (session ${session})` : "";
-  if (words.condition === "BYE") return `* BYE ${said}\r\n`;
-  const answer = `${tag ?? "*"} ${words.condition} ${said}${hint}\r\n`;
-  return final ? `${answer}* BYE ${words.text}\r\n` : answer;
+  const bye = final || words.condition === "BYE";
+  return `${bye ? "* BYE" : `${tag ?? "*"} ${words.condition}`} ${said}${hint}\r\n`;
 }

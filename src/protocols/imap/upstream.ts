@@ -2,7 +2,15 @@ import { Refused } from "../../refusal.ts";
 import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
 import { printable } from "../../wire/printable.ts";
-import { isQuotable, literalAtEnd, parseCapabilities, parseReply, quote, type Reply } from "./grammar.ts";
+import {
+  isQuotable,
+  literalAtEnd,
+  offersCapability as offer,
+  parseCapabilities,
+  parseReply,
+  quote,
+  type Reply,
+} from "./grammar.ts";
 
 /** Capability lists of real servers stay below 2 KiB; lines and answers beyond these are not IMAP's. */
 const MAX_LINE = 16 * 1024;
@@ -25,7 +33,7 @@ export async function openUpstream(upstream: UpstreamLine): Promise<readonly str
   }
   const offers = capabilitiesIn(greeting) ?? (await askCapabilities(upstream));
   if (upstream.tls !== "starttls") return offers;
-  if (!offers.includes("STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
+  if (!offer(offers, "STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
   expectOk(await command(upstream, "S", "STARTTLS"), "STARTTLS");
   if (upstream.channel.pending > 0)
     throw new Refused("unavailable", "the backend sent bytes behind its STARTTLS reply");
@@ -40,8 +48,8 @@ export async function loginUpstream(
   signIn: SignIn,
 ): Promise<readonly string[] | undefined> {
   const offers = upstream.offers;
-  const answer = offers.includes("AUTH=PLAIN")
-    ? await authenticatePlain(upstream, signIn, offers.includes("SASL-IR"))
+  const answer = offer(offers, "AUTH=PLAIN")
+    ? await authenticatePlain(upstream, signIn, offer(offers, "SASL-IR"))
     : await loginCommand(upstream, signIn, offers);
   if (answer.status?.name !== "OK") throw refusedBy(answer.status, signIn);
   if (answer.capabilities) return answer.capabilities;
@@ -70,7 +78,7 @@ async function loginCommand(
   signIn: SignIn,
   offers: readonly string[],
 ): Promise<Answer> {
-  if (offers.includes("LOGINDISABLED"))
+  if (offer(offers, "LOGINDISABLED"))
     throw new Refused("unavailable", "the backend offers no way to sign in");
   if (signIn.authzid) {
     throw new Refused(
@@ -87,7 +95,7 @@ async function loginCommand(
     }
     const size = Buffer.byteLength(text);
     // RFC 7888 5: LITERAL- is LITERAL+ up to 4096 bytes.
-    if (offers.includes("LITERAL+") || offers.includes("LITERAL-")) {
+    if (offer(offers, "LITERAL+") || offer(offers, "LITERAL-")) {
       line += ` {${size}+}\r\n${text}`;
       continue;
     }
