@@ -35,7 +35,7 @@ export class MemoryStore implements CounterStore {
     return this.#counters.size + this.#bans.size;
   }
 
-  async take(bans: readonly string[], buckets: readonly Bucket[]): Promise<Ban | Taken> {
+  async take<B extends Bucket>(bans: readonly string[], buckets: readonly B[]): Promise<Ban | Taken<B>> {
     return this.#banned(bans) ?? this.#take(buckets);
   }
 
@@ -49,7 +49,7 @@ export class MemoryStore implements CounterStore {
     }
   }
 
-  async keep(receipts: readonly Receipt[]): Promise<readonly Bucket[]> {
+  async keep<B extends Bucket>(receipts: readonly Receipt<B>[]): Promise<readonly B[]> {
     return receipts.flatMap(({ bucket, window }) => {
       const counter = this.#counters.get(bucket.key);
       if (counter?.window !== window) return [];
@@ -76,7 +76,7 @@ export class MemoryStore implements CounterStore {
     return longest;
   }
 
-  #take(buckets: readonly Bucket[]): Taken {
+  #take<B extends Bucket>(buckets: readonly B[]): Taken<B> {
     const now = this.#now();
     const over = buckets.filter((bucket) => (this.#live(bucket, now)?.taken ?? 0) >= bucket.points);
     const full = over.filter((bucket) => !bucket.soft);
@@ -92,7 +92,7 @@ export class MemoryStore implements CounterStore {
     return { receipts: buckets.map((bucket) => this.#count(bucket, now)), over, retryAfterMs: undefined };
   }
 
-  #count(bucket: Bucket, now: number): Receipt {
+  #count<B extends Bucket>(bucket: B, now: number): Receipt<B> {
     const counter = this.#live(bucket, now) ?? this.#open(bucket, now);
     counter.taken += 1;
     counter.open += 1;

@@ -8,17 +8,17 @@ export interface Bucket {
 }
 
 /** What was taken, to be given back or kept. */
-export interface Receipt {
-  readonly bucket: Bucket;
+export interface Receipt<B extends Bucket = Bucket> {
+  readonly bucket: B;
   /** Which window of the bucket it was taken from: a later one owes nothing. */
   readonly window: number;
 }
 
-export interface Taken {
+export interface Taken<B extends Bucket = Bucket> {
   /** One for each bucket, or none at all when one of them was full. */
-  readonly receipts: readonly Receipt[];
+  readonly receipts: readonly Receipt<B>[];
   /** The buckets beyond their points. */
-  readonly over: readonly Bucket[];
+  readonly over: readonly B[];
   /** Milliseconds until the last of the full buckets begins anew; undefined when that is not known. */
   readonly retryAfterMs: number | undefined;
 }
@@ -34,10 +34,10 @@ export interface Ban {
  */
 export interface CounterStore {
   /** The longest ban among `bans`, or else one point from every bucket, or from none when a hard one is full. */
-  take(bans: readonly string[], buckets: readonly Bucket[]): Promise<Ban | Taken>;
+  take<B extends Bucket>(bans: readonly string[], buckets: readonly B[]): Promise<Ban | Taken<B>>;
   /** Gives points back. */
   giveBack(receipts: readonly Receipt[]): Promise<void>;
   /** Keeps points for good; returns the buckets in which nothing is left and nothing is still undecided. */
-  keep(receipts: readonly Receipt[]): Promise<readonly Bucket[]>;
+  keep<B extends Bucket>(receipts: readonly Receipt<B>[]): Promise<readonly B[]>;
   ban(key: string, ms: number): Promise<void>;
 }
