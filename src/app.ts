@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { startAdmin } from "./admin/server.ts";
@@ -141,12 +142,19 @@ function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy
 }
 
 async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack): Promise<Authenticator> {
+  const secret = randomBytes(32);
   const workers = new HashWorkers();
   rooms.defer(() => workers.close());
   const proven = new ProvenPasswords({ ttlMs: config.authentication.cache.ttl });
   const sources: FileSource[] = [];
   for (const { path } of config.authentication.sources satisfies readonly SourceConfig[]) {
-    const loaded = await FileSource.load({ path, workers, proven, backends: Object.keys(config.backends) });
+    const loaded = await FileSource.load({
+      path,
+      workers,
+      proven,
+      secret,
+      backends: Object.keys(config.backends),
+    });
     if ("problems" in loaded) throw new StartError(sayAll(loaded.problems));
     const { source } = loaded;
     source.watch({
@@ -163,7 +171,7 @@ async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack
   const forbiddenInNames = Object.values(config.backends).flatMap(({ login }) =>
     typeof login === "object" && login.master.separator ? [login.master.separator] : [],
   );
-  return createAuthenticator({ sources, forbiddenInNames });
+  return createAuthenticator({ sources, forbiddenInNames, secret });
 }
 
 function sayAll(problems: readonly Problem[]): string {

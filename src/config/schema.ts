@@ -448,17 +448,9 @@ type DeepReadonly<Value> = Value extends readonly (infer Item)[]
 
 /** The configuration after loading: defaults filled in, durations in ms, secrets fetched, paths absolute, frozen. */
 export type Config = DeepReadonly<Static<typeof ConfigSchema>>;
-export type Protocol = (typeof PROTOCOLS)[number];
-export type TlsConfig = Config["tls"];
 export type ListenerConfig = Config["listeners"][number];
 export type AuthenticationConfig = Config["authentication"];
 export type SourceConfig = AuthenticationConfig["sources"][number];
 export type BackendConfig = Config["backends"][string];
-export type BackendEndpoint = DeepReadonly<Static<typeof EndpointSchema>>;
-export type TrustConfig = BackendConfig["trust"];
-export type RouteConfig = Config["routes"][number];
 export type PolicyConfig = Config["policy"];
 export type LimitConfig = PolicyConfig["limits"][number];
-export type TimeoutsConfig = Config["timeouts"];
-export type AdminConfig = Config["admin"];
-export type LoggingConfig = Config["logging"];

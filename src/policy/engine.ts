@@ -1,6 +1,6 @@
-import { BlockList, isIPv6 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Refused } from "../refusal.ts";
+import { Networks } from "../wire/networks.ts";
 import { type Limit, type LimitBucket, Rule } from "./limit.ts";
 import { type Facts, showKey } from "./limit-key.ts";
 import type { CounterStore, Receipt } from "./store/store.ts";
@@ -59,7 +59,7 @@ export function createPolicy(options: PolicyOptions): Policy {
 class Engine implements Policy {
   readonly #rules: readonly Rule[];
   readonly #banning: readonly Rule[];
-  readonly #exempt: BlockList;
+  readonly #exempt: Networks;
   readonly #store: CounterStore;
   readonly #observer: PolicyObserver;
   #seats = 0;
@@ -67,7 +67,7 @@ class Engine implements Policy {
   constructor({ limits, mode, exempt, ipv6Prefix, store, observer }: PolicyOptions) {
     this.#rules = limits.map((limit) => new Rule(limit, mode, ipv6Prefix));
     this.#banning = this.#rules.filter((rule) => rule.banMs !== undefined);
-    this.#exempt = blockList(exempt);
+    this.#exempt = new Networks(exempt);
     this.#store = store;
     this.#observer = observer;
   }
@@ -100,7 +100,7 @@ class Engine implements Policy {
 
   /** One asking: bans first, then one point from each bucket, or from none. */
   async #admit(count: Limit["count"], facts: Facts): Promise<Admitted> {
-    if (isListed(this.#exempt, facts.ip)) return { receipts: [], delayMs: 0 };
+    if (this.#exempt.contains(facts.ip)) return { receipts: [], delayMs: 0 };
     // A ban holds wherever its key is met, whatever the limit that led to it matches.
     const bans = this.#banning.flatMap((rule) => rule.whom(facts) ?? []);
     const buckets = this.#rules.flatMap((rule) => (rule.count === count ? (rule.bucket(facts) ?? []) : []));
@@ -162,19 +162,4 @@ class Engine implements Policy {
 /** A tarpit costs a timer, not a worker; a client that leaves ends it. */
 async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { ref: false, ...(signal && { signal }) }).catch(() => {});
-}
-
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = "", prefix] = network.split("/");
-    const family = isIPv6(address) ? "ipv6" : "ipv4";
-    if (prefix === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(prefix), family);
-  }
-  return list;
-}
-
-function isListed(list: BlockList, address: string): boolean {
-  return list.check(address, isIPv6(address) ? "ipv6" : "ipv4");
 }
