@@ -90,8 +90,8 @@ export class Channel {
 
   /** Calls back once when the connection is gone; the returned function takes that back. */
   onClose(callback: () => void): () => void {
-    if (this.closed) queueMicrotask(callback);
-    else this.#onClose.add(callback);
+    this.#onClose.add(callback);
+    if (this.closed) queueMicrotask(() => this.#onClose.delete(callback) && callback());
     return () => this.#onClose.delete(callback);
   }
 
@@ -128,11 +128,15 @@ export class Channel {
     }
   }
 
-  /** Writes, and waits while the other side takes nothing. */
+  /** Writes, and waits while the other side takes nothing; last words behind the deadline wait for nobody. */
   async write(data: string | Buffer): Promise<void> {
     if (this.closed || !this.#socket.writable) throw this.#closed();
-    if (this.#socket.write(data)) return;
-    while (this.#socket.writableNeedDrain) await this.#woken("drain");
+    const last = this.#overdue !== undefined;
+    if (this.#socket.write(data) || last) return;
+    while (this.#socket.writableNeedDrain) {
+      await this.#event();
+      if (this.#broken) throw this.#closed();
+    }
   }
 
   /**
@@ -198,20 +202,17 @@ export class Channel {
   async #more(): Promise<void> {
     if (this.#overdue) throw this.#overdue;
     if (this.#broken || this.#ended) throw this.#closed();
-    await this.#woken();
+    this.#socket.resume();
+    await this.#event();
   }
 
-  /** Waits for the next event of the socket (data, end, close, or `event`) or the deadline. */
-  async #woken(event?: "drain"): Promise<void> {
-    const socket = this.#socket;
+  /** Waits for whatever happens next to the socket, or for the deadline, which it throws. */
+  async #event(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      if (event) socket.once(event, resolve);
-      else socket.resume();
     });
     this.#wake = undefined;
     if (this.#overdue) throw this.#overdue;
-    if (event && this.#broken) throw this.#closed();
   }
 
   #closed(): ChannelClosed {
@@ -221,6 +222,10 @@ export class Channel {
   readonly #onData = (chunk: Buffer): void => {
     this.#buffer.push(chunk);
     if (this.#buffer.length >= READ_AHEAD) this.#socket.pause();
+    this.#wake?.();
+  };
+
+  readonly #onDrain = (): void => {
     this.#wake?.();
   };
 
@@ -242,6 +247,7 @@ export class Channel {
 
   #attach(socket: Socket): void {
     socket.on("data", this.#onData);
+    socket.on("drain", this.#onDrain);
     socket.on("end", this.#onEnd);
     socket.on("error", this.#onError);
     socket.on("close", this.#onSocketClose);
@@ -249,6 +255,7 @@ export class Channel {
 
   #release(socket: Socket): void {
     socket.off("data", this.#onData);
+    socket.off("drain", this.#onDrain);
     socket.off("end", this.#onEnd);
     socket.off("error", this.#onError);
     socket.off("close", this.#onSocketClose);
