@@ -8,16 +8,16 @@ const NEVER = /^(?:UNAUTHENTICATE|STARTTLS|LOGINDISABLED)$/i;
 /** Before login: what all backends have, and what Postern does itself in the session's present state. */
 export function capabilitiesBeforeLogin(
   backends: readonly string[],
-  state: { encrypted: boolean; canStartTls: boolean; requireTls: boolean; mechanisms: readonly string[] },
+  state: { canStartTls: boolean; mechanisms: readonly string[] },
 ): string[] {
   const theirs = backends.filter((capability) => !OURS.test(capability));
   const known = theirs.some((capability) => /^IMAP4rev/i.test(capability))
     ? theirs
     : ["IMAP4rev1", ...theirs];
-  const startTls = !state.encrypted && state.canStartTls ? ["STARTTLS"] : [];
+  const startTls = state.canStartTls ? ["STARTTLS"] : [];
   // RFC 9051 6.2.3: LOGINDISABLED where LOGIN would be refused; the mechanisms wait for TLS with it.
   const login =
-    state.encrypted || !state.requireTls ? state.mechanisms.map((name) => `AUTH=${name}`) : ["LOGINDISABLED"];
+    state.mechanisms.length > 0 ? state.mechanisms.map((name) => `AUTH=${name}`) : ["LOGINDISABLED"];
   return [...known, "SASL-IR", "ID", ...startTls, ...login];
 }
 

@@ -1,9 +1,8 @@
 import { type Refusal, Refused } from "../../refusal.ts";
-import type { Credential } from "../../sasl/credential.ts";
-import { MAX_RESPONSE, runExchange } from "../../sasl/exchange.ts";
 import { readCredential } from "../../sasl/names.ts";
 import type { Login } from "../../session/protocol.ts";
 import type { Session } from "../../session/session.ts";
+import { authenticateByLines, beginTls, canStartTls, isCredential, needsPrivacy } from "../before-login.ts";
 import type { Dialect, Outcome, Row } from "../command-loop.ts";
 import { capabilitiesBeforeLogin } from "./capabilities.ts";
 import { type Command, literalAtEnd, parseCommand, readHead, type Token } from "./grammar.ts";
@@ -23,12 +22,10 @@ const MAX_DISCARD = 64 * 1024;
 
 /** What a client is told that it can do in the session's present state. */
 export function capabilities(session: Session): string {
-  const { frontend, channel } = session;
+  const { frontend } = session;
   return capabilitiesBeforeLogin(frontend.backendCapabilities(), {
-    encrypted: channel.encrypted,
-    canStartTls: frontend.wrapTls !== undefined,
-    requireTls: frontend.requireTls,
-    mechanisms: frontend.mechanisms,
+    canStartTls: canStartTls(session),
+    mechanisms: needsPrivacy(session) ? [] : frontend.mechanisms,
   }).join(" ");
 }
 
@@ -47,7 +44,10 @@ const rows: Record<string, Row<Command, ImapLogin>> = {
     await session.channel.write(`* BYE Until next time\r\n${tag} OK Logout completed\r\n`);
     return "leave";
   }),
-  STARTTLS: { when: "clear", ...bare(startTls) },
+  STARTTLS: {
+    when: "clear",
+    ...bare((session, { tag }) => beginTls(session, `${tag} OK Begin TLS now\r\n`)),
+  },
   ID: { run: id },
   LOGIN: { run: login },
   AUTHENTICATE: { run: authenticate },
@@ -138,20 +138,6 @@ function refuseLiteral(
   return undefined;
 }
 
-function needsPrivacy(session: Session): boolean {
-  return session.frontend.requireTls && !session.channel.encrypted;
-}
-
-async function startTls(session: Session, { tag }: Command): Promise<Outcome<ImapLogin> | Refusal> {
-  if (!session.frontend.wrapTls) return { kind: "order", detail: "STARTTLS without a certificate" };
-  // RFC 9051 6.2.1: bytes that came in clear behind the command must never be run inside TLS.
-  if (session.channel.pending > 0)
-    throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
-  await session.channel.write(`${tag} OK Begin TLS now\r\n`);
-  await session.startTls();
-  return "next";
-}
-
 /** RFC 2971. The client's own words go nowhere: nobody but us speaks for it at a backend. */
 async function id(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
   if (!isIdList(args)) return { kind: "syntax", detail: "ID without its list" };
@@ -188,23 +174,15 @@ async function login(session: Session, { tag, args }: Command): Promise<Outcome<
 }
 
 async function authenticate(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
-  if (needsPrivacy(session)) return { kind: "privacyRequired", detail: "AUTHENTICATE before TLS" };
   const [mechanism, initial, ...more] = args;
   if (mechanism?.type !== "atom" || (initial && initial.type !== "atom") || more.length > 0) {
     return { kind: "syntax", detail: "AUTHENTICATE without a mechanism" };
   }
-  const outcome = await runExchange(
-    session.frontend.mechanisms,
-    mechanism.bytes.toString("latin1").toUpperCase(),
+  const outcome = await authenticateByLines(
+    session,
+    "+ ",
+    mechanism.bytes.toString("latin1"),
     initial?.bytes.toString("latin1"),
-    async (challenge) => {
-      await session.channel.write(`+ ${challenge}\r\n`);
-      return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
-    },
   );
   return isCredential(outcome) ? { tag, credential: outcome } : outcome;
-}
-
-function isCredential(outcome: Credential | Refusal): outcome is Credential {
-  return "authcid" in outcome;
 }
