@@ -47,6 +47,11 @@ function keyPart(part: KeyPart, facts: Facts, ipv6Prefix: number): string | unde
 export function networkOf(address: string, prefix: number): string {
   if (!isIPv6(address)) return address;
   const groups = expand(address.split("%")[0] ?? "");
+  const [high = 0, low = 0] = groups.slice(6);
+  // RFC 4291 2.5.5.2: a mapped address is the IPv4 client that it names.
+  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
+    return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+  }
   const kept = groups.map((group, index) => {
     const bits = Math.min(Math.max(prefix - index * 16, 0), 16);
     return group & ((0xffff << (16 - bits)) & 0xffff);

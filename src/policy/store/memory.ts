@@ -11,14 +11,17 @@ interface Counter {
 
 /** Counters of one process. More keys than this, and the oldest counters that are far from full make room. */
 const MAX_KEYS = 500_000;
-const EVICTION_LOOKS = 32;
+/** Most evictions look at one; a row of offenders this long may cost one of them its count. */
+const EVICTION_LOOKS = 256;
 
 /**
  * Fixed windows that begin with their first point. Written here and not taken from rate-limiter-flexible: its
  * memory store holds one timer a key, has no bound on keys and no clock to inject; its Redis stores fit later.
  */
 export class MemoryStore implements CounterStore {
-  readonly #counters = new Map<string, Counter>();
+  readonly #windowed = new Map<string, Counter>();
+  /** As many as there are open sessions; they are never evicted, because nobody could give them back. */
+  readonly #seats = new Map<string, Counter>();
   readonly #bans = new Map<string, number>();
   readonly #now: () => number;
   readonly #maxKeys: number;
@@ -32,7 +35,7 @@ export class MemoryStore implements CounterStore {
 
   /** Keys held, of counters and bans. */
   get size(): number {
-    return this.#counters.size + this.#bans.size;
+    return this.#windowed.size + this.#seats.size + this.#bans.size;
   }
 
   async take<B extends Bucket>(bans: readonly string[], buckets: readonly B[]): Promise<Ban | Taken<B>> {
@@ -41,17 +44,18 @@ export class MemoryStore implements CounterStore {
 
   async giveBack(receipts: readonly Receipt[]): Promise<void> {
     for (const { bucket, window } of receipts) {
-      const counter = this.#counters.get(bucket.key);
+      const counters = this.#countersOf(bucket);
+      const counter = counters.get(bucket.key);
       if (counter?.window !== window) continue;
       counter.taken -= 1;
       counter.open -= 1;
-      if (counter.taken <= 0) this.#counters.delete(bucket.key);
+      if (counter.taken <= 0) counters.delete(bucket.key);
     }
   }
 
   async keep<B extends Bucket>(receipts: readonly Receipt<B>[]): Promise<readonly B[]> {
     return receipts.flatMap(({ bucket, window }) => {
-      const counter = this.#counters.get(bucket.key);
+      const counter = this.#countersOf(bucket).get(bucket.key);
       if (counter?.window !== window) return [];
       counter.open -= 1;
       return counter.taken - counter.open >= bucket.points ? [bucket] : [];
@@ -100,39 +104,39 @@ export class MemoryStore implements CounterStore {
   }
 
   #live(bucket: Bucket, now: number): Counter | undefined {
-    const counter = this.#counters.get(bucket.key);
+    const counter = this.#countersOf(bucket).get(bucket.key);
     return counter && counter.endsAt > now ? counter : undefined;
   }
 
   #open(bucket: Bucket, now: number): Counter {
-    if (this.#counters.size >= this.#maxKeys) this.#evict(now);
+    const counters = this.#countersOf(bucket);
+    if (this.#windowed.size + this.#seats.size >= this.#maxKeys) this.#evict(now);
     this.#windows += 1;
     const endsAt = now + (bucket.windowMs ?? Number.POSITIVE_INFINITY);
     const counter = { endsAt, window: this.#windows, taken: 0, open: 0 };
-    this.#counters.delete(bucket.key);
-    this.#counters.set(bucket.key, counter);
+    counters.delete(bucket.key);
+    counters.set(bucket.key, counter);
     return counter;
   }
 
-  /** Of the oldest counters, one that is over or counts least goes; seats that are held never do. */
+  #countersOf(bucket: Bucket): Map<string, Counter> {
+    return bucket.windowMs === undefined ? this.#seats : this.#windowed;
+  }
+
+  /** Of the oldest counters, one that is over or has counted once goes; those that it passes get a second chance. */
   #evict(now: number): void {
-    let victim: string | undefined;
+    let victim = "";
     let least = Number.POSITIVE_INFINITY;
-    let looks = EVICTION_LOOKS;
-    for (const [key, counter] of this.#counters) {
-      const weight =
-        counter.endsAt <= now
-          ? 0
-          : Number.isFinite(counter.endsAt)
-            ? counter.taken
-            : Number.POSITIVE_INFINITY;
+    for (const [key, counter] of this.#windowed.entries().take(EVICTION_LOOKS)) {
+      const weight = counter.endsAt <= now ? 0 : counter.taken;
       if (weight < least) {
         victim = key;
         least = weight;
       }
-      looks -= 1;
-      if (least === 0 || looks === 0) break;
+      if (least <= 1) break;
+      this.#windowed.delete(key);
+      this.#windowed.set(key, counter);
     }
-    if (victim !== undefined) this.#counters.delete(victim);
+    this.#windowed.delete(victim);
   }
 }
