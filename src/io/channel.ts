@@ -17,6 +17,8 @@ export interface Detached {
   readonly socket: Socket;
   /** What had arrived and was not read: it goes before everything that the socket still brings. */
   readonly rest: Buffer;
+  /** Bytes that moved before TLS took the connection over, which its socket does not count. */
+  readonly clearBytes: { readonly read: number; readonly written: number };
 }
 
 /**
@@ -141,9 +143,11 @@ export class Channel {
 
   /**
    * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
-   * done. The caller has made sure that nothing is `pending`. A failed handshake is a ChannelClosed with its cause.
+   * done. Refused as "bytesAfterStartTls" when anything is `pending`; a failed handshake is a ChannelClosed with its cause.
    */
   async startTls(wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> }): Promise<void> {
+    // Asked here and not only by whoever answered STARTTLS: while that answer was written, more could arrive.
+    if (this.pending > 0) throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
     const raw = this.#socket;
     this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
     this.#release(raw);
@@ -154,6 +158,7 @@ export class Channel {
       this.#wake = () => {
         if (this.#overdue) reject(this.#overdue);
         else if (this.#broken) reject(new ChannelClosed("the TLS handshake failed", { cause: this.#broken }));
+        else if (this.#ended) reject(this.#closed());
       };
       secured.then(resolve, reject);
     });
@@ -167,7 +172,7 @@ export class Channel {
     this.#release(this.#socket);
     this.#socket.pause();
     this.#onClose.clear();
-    return { socket: this.#socket, rest: this.#buffer.takeAll() };
+    return { socket: this.#socket, rest: this.#buffer.takeAll(), clearBytes: this.#clearBytes };
   }
 
   /** Says goodbye in order: flushes what is written, then FIN. A peer that stays is cut off after `lingerMs`. */
@@ -178,14 +183,11 @@ export class Channel {
     this.#release(socket);
     socket.resume();
     socket.end();
-    if (socket.readableEnded) {
-      socket.destroySoon();
-      return;
-    }
     const timer = setTimeout(() => socket.destroy(), lingerMs);
     timer.unref();
-    socket.once("end", () => socket.destroySoon());
     socket.once("close", () => clearTimeout(timer));
+    if (socket.readableEnded) socket.destroySoon();
+    else socket.once("end", () => socket.destroySoon());
   }
 
   /** Cuts the connection now. */

@@ -23,7 +23,7 @@ export interface PolicyObserver {
   banned(limit: string, key: string, ms: number): void;
 }
 
-/** The engine's three asking points. Each resolves to something to give back, or rejects with Refused. */
+/** The engine's asking points. Each rejects with Refused, or resolves to what is to be given back. */
 export interface Policy {
   /** May this peer speak at all? Asked before the greeting. */
   connection(facts: Facts): Promise<AsyncDisposable>;
@@ -31,6 +31,10 @@ export interface Policy {
   attempt(facts: Facts, signal?: AbortSignal): Promise<Attempt>;
   /** May this user, now known, enter? */
   login(facts: Facts): Promise<AsyncDisposable>;
+  /** May this session begin one more message? */
+  message(facts: Facts): Promise<void>;
+  /** May it name one more recipient? */
+  recipient(facts: Facts): Promise<void>;
   /** Seats held now. */
   readonly seats: number;
 }
@@ -84,11 +88,23 @@ class Engine implements Policy {
     return this.#seat("sessions", facts);
   }
 
+  message(facts: Facts): Promise<void> {
+    return this.#count("messages", facts);
+  }
+
+  recipient(facts: Facts): Promise<void> {
+    return this.#count("recipients", facts);
+  }
+
   async attempt(facts: Facts, signal?: AbortSignal): Promise<Attempt> {
     const { receipts, delayMs } = await this.#admit("authFailures", facts);
     await pause(delayMs, signal);
     if (receipts.length === 0) return NO_ATTEMPT;
     return { settle: (answer) => this.#settle(answer, receipts) };
+  }
+
+  async #count(count: "messages" | "recipients", facts: Facts): Promise<void> {
+    await pause((await this.#admit(count, facts)).delayMs);
   }
 
   async #seat(count: "connections" | "sessions", facts: Facts): Promise<AsyncDisposable> {

@@ -5,7 +5,7 @@ import type { Bucket } from "./store/store.ts";
 /** One limit as configured; durations in milliseconds. */
 export interface Limit {
   readonly name: string;
-  readonly count: "connections" | "authFailures" | "sessions";
+  readonly count: "connections" | "authFailures" | "sessions" | "messages" | "recipients";
   readonly per: readonly KeyPart[];
   readonly limit: { readonly points: number; readonly windowMs?: number };
   readonly match: { readonly protocol?: readonly string[]; readonly listener?: readonly string[] };

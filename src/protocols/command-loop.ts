@@ -1,18 +1,18 @@
 import { type Refusal, Refused } from "../refusal.ts";
-import type { Login } from "../session/protocol.ts";
+import type { Entry } from "../session/protocol.ts";
 import type { Session } from "../session/session.ts";
 
 /** What a command does to the loop: go on, try this login, or leave (the client said goodbye). */
-export type Outcome<L extends Login> = "next" | "leave" | L;
+export type Outcome<L extends Entry> = "next" | "leave" | L;
 
 /** A command as data: when it is legal, and what it does then. A refusal it returns is answered by the loop. */
-export interface Row<C, L extends Login> {
+export interface Row<C, L extends Entry> {
   /** "clear" or "tls" where the command is legal only so; RFC 3501 6.2.1: STARTTLS only before TLS. */
   readonly when?: "clear" | "tls";
   run(session: Session, command: C): Promise<Outcome<L> | Refusal>;
 }
 
-export interface Dialect<C, L extends Login> {
+export interface Dialect<C, L extends Entry> {
   /** Reads one command, or says what was wrong with it. */
   readonly read: (session: Session) => Promise<C | Refusal>;
   readonly name: (command: C) => string;
@@ -23,7 +23,7 @@ export interface Dialect<C, L extends Login> {
 }
 
 /** Reads commands until one of them is a login, or the client leaves. Every bad one counts against the session. */
-export async function commandLoop<C extends object, L extends Login>(
+export async function commandLoop<C extends object, L extends Entry>(
   session: Session,
   dialect: Dialect<C, L>,
 ): Promise<L | undefined> {
@@ -40,7 +40,7 @@ export async function commandLoop<C extends object, L extends Login>(
   }
 }
 
-async function obey<C, L extends Login>(
+async function obey<C, L extends Entry>(
   session: Session,
   dialect: Dialect<C, L>,
   command: C,

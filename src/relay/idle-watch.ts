@@ -44,7 +44,7 @@ export class IdleWatch {
       const moved = bytes.in + bytes.out;
       entry.quiet = moved === entry.moved ? entry.quiet + 1 : 0;
       entry.moved = moved;
-      if (entry.quiet > SWEEPS) {
+      if (entry.quiet >= SWEEPS) {
         entry.quiet = 0;
         entry.idle();
       }

@@ -3,6 +3,7 @@ import type { Detached } from "../io/channel.ts";
 import { Refused } from "../refusal.ts";
 import type { IdleWatch } from "./idle-watch.ts";
 
+const LF = 0x0a;
 /** How long a client may take to read what is left for it once its backend has gone, in milliseconds. */
 const LINGER = 5_000;
 
@@ -34,7 +35,7 @@ export function startRelay(
   const client = ends.client.socket;
   const upstream = ends.upstream.socket;
   let reason = "";
-  let lastByte = 0x0a;
+  let lastByte = ends.upstream.rest.at(-1) ?? LF;
   const because = (why: string): void => {
     reason ||= why;
   };
@@ -44,7 +45,7 @@ export function startRelay(
     stopped = true;
     because(refused.refusal.kind);
     // A goodbye inside a literal would be taken for mail, so it is said only where a line has ended.
-    const words = lastByte === 0x0a && client.writableLength === 0 ? farewell(refused) : undefined;
+    const words = lastByte === LF && client.writableLength === 0 ? farewell(refused) : undefined;
     upstream.destroy();
     finish(client, words);
   };
@@ -84,7 +85,10 @@ export function startRelay(
   const relay: Relay = {
     done,
     stop,
-    bytes: () => ({ in: client.bytesRead, out: client.bytesWritten }),
+    bytes: () => ({
+      in: ends.client.clearBytes.read + client.bytesRead,
+      out: ends.client.clearBytes.written + client.bytesWritten,
+    }),
   };
   watch.add(relay, () => stop(new Refused("idle", "no byte moved in time")));
   forward(ends.client.rest, client, upstream);

@@ -7,6 +7,9 @@ export interface RouteRule {
     readonly user?: readonly string[];
     readonly domain?: readonly string[];
     readonly protocol?: readonly string[];
+    /** Another server's mail: an address, or its domain. */
+    readonly recipient?: readonly string[];
+    readonly recipientDomain?: readonly string[];
   };
   readonly to: string;
   /** The name at the backend, with {user}, {local} and {domain}. */
@@ -34,6 +37,17 @@ export function createRouter(rules: readonly RouteRule[], backends: readonly str
       const template = backend === rule?.to ? rule.loginAs : undefined;
       return { backend, login: identity.login ?? (template ? fill(template, identity.user) : identity.user) };
     },
+    /** Only a rule that names the address or its domain takes another server's mail: no rule opens a relay by silence. */
+    routeRecipient(address: string, protocol: string): { backend: string; login: string } {
+      const rule = lowered.find((candidate) => takesRecipient(candidate, address.toLowerCase(), protocol));
+      // RFC 5321 4.5.1: somebody must hear <postmaster>, and without a domain it may be any of them.
+      const somebody =
+        address.toLowerCase() === "postmaster" && backends.find((name) => serves(name, protocol));
+      if (!rule && somebody) return { backend: somebody, login: address };
+      if (!rule) throw new Refused("noRoute", "no route names this recipient or its domain");
+      if (!serves(rule.to, protocol)) throw new Refused("noRoute", `backend ${rule.to} has no ${protocol}`);
+      return { backend: rule.to, login: address };
+    },
   };
 }
 
@@ -41,15 +55,42 @@ const lower = (names: readonly string[] | undefined): string[] | undefined =>
   names?.map((name) => name.toLowerCase());
 
 function lowerRule(rule: RouteRule) {
-  const { user, domain, protocol } = rule.match ?? {};
-  return { ...rule, user: lower(user), domain: lower(domain), protocol };
+  const { user, domain, protocol, recipient, recipientDomain } = rule.match ?? {};
+  return {
+    ...rule,
+    user: lower(user),
+    domain: lower(domain),
+    protocol,
+    recipient: lower(recipient),
+    recipientDomain: lower(recipientDomain),
+  };
 }
 
 function matches(rule: ReturnType<typeof lowerRule>, user: string, protocol: string): boolean {
   const name = user.toLowerCase();
+  // A rule about recipients is about mail from other servers, not about somebody who signs in.
   return (
+    !rule.recipient &&
+    !rule.recipientDomain &&
     (rule.user?.includes(name) ?? true) &&
     (rule.domain?.includes(domainOf(name)) ?? true) &&
+    (rule.protocol?.includes(protocol) ?? true)
+  );
+}
+
+/** A user's own rules take his mail too; what is given must fit, and something must be given. */
+function takesRecipient(rule: ReturnType<typeof lowerRule>, address: string, protocol: string): boolean {
+  const domain = domainOf(address);
+  const asked = [
+    [rule.user, address],
+    [rule.recipient, address],
+    [rule.domain, domain],
+    [rule.recipientDomain, domain],
+  ] as const;
+  const given = asked.filter(([names]) => names !== undefined);
+  return (
+    given.length > 0 &&
+    given.every(([names, name]) => names?.includes(name)) &&
     (rule.protocol?.includes(protocol) ?? true)
   );
 }

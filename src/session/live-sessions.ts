@@ -3,8 +3,6 @@ import type { Session } from "./session.ts";
 
 /** A session in which nothing has moved for so long has paused, in milliseconds. */
 const LOOK = 500;
-/** What the goodbyes at the very end may take, in milliseconds. */
-const LAST_WORDS = 2_000;
 
 /** The sessions that are open now, for the metrics, for stopping, and later for listing and kicking. */
 export class LiveSessions {
@@ -35,17 +33,16 @@ export class LiveSessions {
   async stop(refused: Refused, drainMs: number): Promise<void> {
     const deadline = performance.now() + drainMs;
     const moved = new Map<Session, number>();
-    while (this.#sessions.size > 0 && performance.now() < deadline) {
+    do {
       for (const session of this.#sessions) {
         const { in: received, out: sent } = session.bytes;
         const paused = moved.get(session) === received + sent;
         if (session.stage !== "relaying" || paused) session.stop(refused);
         moved.set(session, received + sent);
       }
-      await this.#empty(Math.min(LOOK, deadline - performance.now()));
-    }
-    for (const session of this.#sessions) session.stop(refused);
-    await this.#empty(LAST_WORDS);
+      await this.#empty(LOOK);
+    } while (this.#sessions.size > 0 && performance.now() < deadline);
+    // Whoever is still at work is cut without a word: a goodbye could land in the middle of a message.
     for (const session of this.#sessions) session.channel.destroy();
   }
 

@@ -1,11 +1,34 @@
 import type { Channel } from "../io/channel.ts";
-import type { Refusal } from "../refusal.ts";
+import type { Refusal, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Session } from "./session.ts";
 
-/** A complete try to sign in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
-export interface Login {
+/** A complete try to come in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
+export interface Entry {
+  readonly credential?: Credential;
+  readonly recipient?: string;
+}
+
+/** By a password. */
+export interface Login extends Entry {
   readonly credential: Credential;
+}
+
+/** Another server's first recipient, whole: nobody signs in, and the address says where it goes. */
+export interface Delivery extends Entry {
+  readonly recipient: string;
+}
+
+/** What a protocol that looks on after login may ask on the way; each rejects with Refused. */
+export interface Desk {
+  /** May this session begin one more message? */
+  message(): Promise<void>;
+  /** May this session name one more recipient? */
+  recipient(): Promise<void>;
+  /** The backend of another recipient. */
+  backendOf(recipient: string): string;
+  /** Tells the log and the metrics of a no that ended nothing. */
+  refused(refused: Refused): void;
 }
 
 /** What a backend is told to sign a user in there. */
@@ -33,12 +56,12 @@ export interface UpstreamLine {
 }
 
 /** What one protocol supplies to the story; `L` is its own kind of Login. */
-export interface Protocol<L extends Login = Login> {
+export interface Protocol<L extends Entry = Entry> {
   readonly name: string;
   /** RFC 7301 names that a TLS client may ask for on this protocol's ports. */
   readonly alpn: readonly string[];
   /** The longest time that nothing may move after login, as a key of `timeouts`. */
-  readonly idleTimeout: "imapIdle";
+  readonly idleTimeout: "imapIdle" | "smtpIdle";
   greet(session: Session): Promise<void>;
   /** Everything before a password is complete. Undefined when the client left in order. */
   readLogin(session: Session): Promise<L | undefined>;
@@ -46,12 +69,21 @@ export interface Protocol<L extends Login = Login> {
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
   /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */
   openUpstream(upstream: UpstreamLine): Promise<readonly string[]>;
-  /** Signs in at an opened backend; returns what it offers from now on, where it says so. */
-  loginUpstream(upstream: UpstreamLine, signIn: SignIn): Promise<readonly string[] | undefined>;
+  /** Signs in at an opened backend, or delivers there; returns what it offers from now on, where it says so. */
+  loginUpstream(
+    upstream: UpstreamLine,
+    signIn: SignIn | undefined,
+    login: L,
+  ): Promise<readonly string[] | undefined>;
   /** Leaves a backend where nobody has signed in, in order. */
   leaveUpstream(upstream: UpstreamLine): Promise<void>;
   /** Tells the client that it is in. Called only after the backend's own OK. */
   accept(session: Session, login: L, capabilities: readonly string[] | undefined): Promise<void>;
+  /**
+   * Carries an accepted session to its end, for a protocol that looks on; without it bytes pass untouched.
+   * Resolves to why it ended, or to "again" when the next thing the client asks for needs another backend.
+   */
+  relay?(session: Session, upstream: UpstreamLine, desk: Desk): Promise<string>;
   /** The last words to a client whose relay ends by our will, or undefined where the RFC wants silence. */
   farewell(refusal: Refusal): string | undefined;
 }

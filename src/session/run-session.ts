@@ -3,7 +3,7 @@ import { ChannelClosed } from "../io/channel.ts";
 import type { Policy } from "../policy/engine.ts";
 import { endsSession, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
-import type { Login, SignIn, UpstreamLine } from "./protocol.ts";
+import type { Desk, Entry, SignIn, UpstreamLine } from "./protocol.ts";
 import type { Session } from "./session.ts";
 
 export interface Route {
@@ -31,7 +31,11 @@ export interface Rooms {
       signal: AbortSignal,
     ): Promise<Identity>;
   };
-  readonly router: { route(identity: Identity, protocol: string): Route };
+  readonly router: {
+    route(identity: Identity, protocol: string): Route;
+    /** Where another server's mail for this address goes. */
+    routeRecipient(address: string, protocol: string): Route;
+  };
   readonly connector: {
     connect(session: Session, route: Route): Promise<Upstream>;
     signIn(route: Route, credential: Credential): SignIn;
@@ -64,7 +68,8 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
     for (let finished = false; !finished; ) {
       await using entered = await knock(session, rooms);
       finished = entered.finished;
-      if (entered.upstream) reason = await rooms.relay(session, entered.upstream);
+      if (entered.upstream) reason = await carry(session, entered.upstream, rooms);
+      if (reason === AGAIN) finished = backToTheDoor(session);
     }
   } catch (error) {
     reason = await sayWhy(session, rooms, error);
@@ -73,6 +78,29 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
     session.channel.end();
     rooms.telemetry.closed(session, reason);
   }
+}
+
+/** What a protocol's own relay says when the client goes on, but not with this backend. */
+const AGAIN = "again";
+
+function carry(session: Session, upstream: Upstream, rooms: Rooms): Promise<string> {
+  if (!session.protocol.relay) return rooms.relay(session, upstream);
+  return session.protocol.relay(session, upstream, makeDesk(session, rooms));
+}
+
+function makeDesk(session: Session, rooms: Rooms): Desk {
+  return {
+    message: () => rooms.policy.message(session.facts),
+    recipient: () => rooms.policy.recipient(session.facts),
+    backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
+    refused: (refused) => rooms.telemetry.refused(session, refused),
+  };
+}
+
+function backToTheDoor(session: Session): false {
+  session.accepted = false;
+  session.enter("greeted");
+  return false;
 }
 
 /** What came of one login: an upstream and the seats that go with it, or nothing. */
@@ -103,26 +131,15 @@ async function knock(session: Session, rooms: Rooms): Promise<Entered> {
 
 async function serveLogin(
   session: Session,
-  login: Login,
+  login: Entry,
   rooms: Rooms,
   held: AsyncDisposableStack,
 ): Promise<Upstream> {
-  const { protocol, peer } = session;
+  const { protocol } = session;
   session.enter("authenticating");
-  session.user = login.credential.authcid;
-  const attempt = await rooms.policy.attempt(session.facts, session.signal);
-  const identity = await attempt.settle(
-    rooms.auth.authenticate(
-      login.credential,
-      { address: peer.address, protocol: protocol.name },
-      session.signal,
-    ),
-  );
-  session.user = identity.user;
-  held.use(await rooms.policy.login(session.facts));
-
-  session.enter("routing");
-  const route = rooms.router.route(identity, protocol.name);
+  const route = login.credential
+    ? await letIn(session, login.credential, rooms, held)
+    : rooms.router.routeRecipient(login.recipient ?? "", protocol.name);
   session.backend = route.backend;
 
   session.enter("connecting");
@@ -130,8 +147,8 @@ async function serveLogin(
   upstream.learned(await upstream.open(() => protocol.openUpstream(upstream)));
 
   session.enter("signingIn");
-  const signIn = rooms.connector.signIn(route, login.credential);
-  const offers = await upstream.converse(() => protocol.loginUpstream(upstream, signIn));
+  const signIn = login.credential && rooms.connector.signIn(route, login.credential);
+  const offers = await upstream.converse(() => protocol.loginUpstream(upstream, signIn, login));
 
   upstream.settle();
   session.accepted = true;
@@ -139,6 +156,26 @@ async function serveLogin(
   await protocol.accept(session, login, offers);
   session.enter("relaying");
   return upstream;
+}
+
+/** Who it is, whether he may enter, and where he lives. */
+async function letIn(
+  session: Session,
+  credential: Credential,
+  rooms: Rooms,
+  held: AsyncDisposableStack,
+): Promise<Route> {
+  const { protocol, peer } = session;
+  session.user = credential.authcid;
+  const attempt = await rooms.policy.attempt(session.facts, session.signal);
+  const identity = await attempt.settle(
+    rooms.auth.authenticate(credential, { address: peer.address, protocol: protocol.name }, session.signal),
+  );
+  session.user = identity.user;
+  held.use(await rooms.policy.login(session.facts));
+
+  session.enter("routing");
+  return rooms.router.route(identity, protocol.name);
 }
 
 /** Ends a session that cannot go on: with its protocol's words where it still listens for them. */

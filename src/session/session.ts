@@ -144,10 +144,7 @@ export class Session {
     if (!wrapTls) throw new Error("STARTTLS was offered without a certificate");
     const before = this.#stage;
     this.enter("tls");
-    this.channel.setDeadline(
-      handshakeTimeoutMs,
-      new Refused("loginTimeout", "TLS handshake not finished in time"),
-    );
+    this.#setDeadline(handshakeTimeoutMs, "TLS handshake not finished in time");
     await this.channel.startTls(wrapTls);
     this.enter(before);
     this.startLoginDeadline();
@@ -155,8 +152,13 @@ export class Session {
 
   /** One deadline for all that comes before login, counted from the start of the session, not from the last byte. */
   startLoginDeadline(): void {
-    const left = this.startedAt + this.frontend.loginTimeoutMs - performance.now();
-    this.channel.setDeadline(Math.max(left, 1), new Refused("loginTimeout", "no login in time"));
+    this.#setDeadline(Math.max(this.loginTimeLeftMs, 1), "no login in time");
+  }
+
+  /** A stop that has been asked for is not put off by a new deadline. */
+  #setDeadline(ms: number, late: string): void {
+    if (this.#stopped) this.channel.setDeadline(0, this.#stopped);
+    else this.channel.setDeadline(ms, new Refused("loginTimeout", late));
   }
 
   /** Milliseconds until the login deadline. */

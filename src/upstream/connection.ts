@@ -1,5 +1,5 @@
 import { Channel, ChannelClosed } from "../io/channel.ts";
-import { Refused } from "../refusal.ts";
+import { type Refusal, Refused } from "../refusal.ts";
 import type { UpstreamLine } from "../session/protocol.ts";
 import type { Service } from "./connector.ts";
 import { reasonOf } from "./reason.ts";
@@ -8,6 +8,9 @@ import { reasonOf } from "./reason.ts";
 const BUDGET = 64 * 1024;
 /** A conversation with a backend that is slower than this is an outage, whatever time the client still has. */
 const MAX_CONVERSATION = 30_000;
+
+/** What our side of the channel says when the backend breaks its rules. */
+const OF_THE_CHANNEL: ReadonlySet<Refusal["kind"]> = new Set(["tooLong", "bytesAfterStartTls"]);
 
 /** Who waits for a backend, and for how long. */
 export interface Waiting {
@@ -52,6 +55,8 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
   async startTls(): Promise<void> {
     const { wrap, connectTimeoutMs } = this.#service;
     if (!wrap) throw new Error(`${this.#service.name} has no TLS`);
+    if (this.channel.pending > 0)
+      throw new Refused("unavailable", `${this.#service.name}: bytes behind STARTTLS`);
     this.channel.setDeadline(connectTimeoutMs, this.#late("the TLS handshake"));
     await this.channel.startTls(wrap);
     this.#setDeadline();
@@ -100,7 +105,7 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
 
   #translate(error: unknown): unknown {
     if (this.#waiting.signal.aborted) return new ChannelClosed("the client is gone");
-    if (error instanceof Refused && error.refusal.kind !== "tooLong") return error;
+    if (error instanceof Refused && !OF_THE_CHANNEL.has(error.refusal.kind)) return error;
     return new Refused("unavailable", `${this.#service.name}: ${reasonOf(error)}`, { cause: error });
   }
 }

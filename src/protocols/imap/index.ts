@@ -21,7 +21,7 @@ export const imap: Protocol<ImapLogin> = {
   loginUpstream,
   leaveUpstream,
   accept(session, login, offers) {
-    const code = offers ? `[CAPABILITY ${capabilitiesAfterLogin(offers).join(" ")}] ` : "";
+    const code = offers?.length ? `[CAPABILITY ${capabilitiesAfterLogin(offers).join(" ")}] ` : "";
     return session.channel.write(`${login.tag} OK ${code}Logged in\r\n`);
   },
   farewell: (refusal) => reply(refusal, undefined, true, ""),

@@ -29,14 +29,12 @@ export async function openUpstream(upstream: UpstreamLine): Promise<readonly str
   const greeting = await readReply(upstream);
   if (greeting.type === "continuation" || greeting.name !== "OK" || greeting.tag !== "*") {
     // PREAUTH too: whoever greets so has no idea who we are (RFC 9051 7.1.4: no STARTTLS is possible then).
-    throw fault("the backend did not greet with OK", greeting);
+    throw fault(`the backend did not greet with OK${textOf(greeting)}`, greeting);
   }
   const offers = capabilitiesIn(greeting) ?? (await askCapabilities(upstream));
   if (upstream.tls !== "starttls") return offers;
   if (!offer(offers, "STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
   expectOk(await command(upstream, "S", "STARTTLS"), "STARTTLS");
-  if (upstream.channel.pending > 0)
-    throw new Refused("unavailable", "the backend sent bytes behind its STARTTLS reply");
   await upstream.startTls();
   // RFC 9051 6.2.1: what was learned before TLS is forgotten.
   return askCapabilities(upstream);
@@ -47,6 +45,7 @@ export async function loginUpstream(
   upstream: UpstreamLine,
   signIn: SignIn,
 ): Promise<readonly string[] | undefined> {
+  if (!signIn) throw new Error("IMAP is entered by a password");
   const offers = upstream.offers;
   const answer = offer(offers, "AUTH=PLAIN")
     ? await authenticatePlain(upstream, signIn, offer(offers, "SASL-IR"))
@@ -163,8 +162,14 @@ function fault(what: string, reply: Reply | undefined): Refused {
   );
 }
 
+/** What a backend says before it has heard a secret may be repeated. */
+function textOf(reply: Reply): string {
+  return reply.type === "continuation" || reply.text === "" ? "" : ` ("${printable(reply.text, 200)}")`;
+}
+
+/** Without its text: backends repeat in it what they did not understand, and that may be the password. */
 function said(status: Status): string {
-  return printable(`${status.name}${status.code ? ` [${status.code}]` : ""} ${status.text}`, 200);
+  return printable(status.code ? `${status.name} [${status.code}]` : status.name, 100);
 }
 
 /** RFC 5530 codes of the backend, in our words. A master's password is ours: its refusal is no news for the client. */
