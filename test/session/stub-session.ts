@@ -1,0 +1,29 @@
+import type { Socket } from "node:net";
+import { imap } from "../../src/protocols/imap/index.ts";
+import { type Frontend, Session } from "../../src/session/session.ts";
+
+/** A frontend of an IMAP listener that offers what there is; TLS is the test's own. */
+export function frontend(more: Partial<Frontend> = {}): Frontend {
+  return {
+    listener: "imap-143",
+    hostname: "door.example.org",
+    protocol: imap,
+    implicitTls: false,
+    requireTls: false,
+    mechanisms: ["PLAIN", "LOGIN"],
+    handshakeTimeoutMs: 5_000,
+    loginTimeoutMs: 10_000,
+    idleTimeoutMs: 1_800_000,
+    wrapTls: undefined,
+    backendCapabilities: () => ["IMAP4REV1", "IDLE", "LITERAL+"],
+    verifiesApop: () => false,
+    eachBackendsCapabilities: () => [],
+    content: { maxMessageSize: 50_000_000, maxRecipients: 100, bareNewlines: "reject" },
+    ...more,
+  };
+}
+
+/** The real session on any connection. */
+export function sessionOn(socket: Socket, more: Partial<Frontend> = {}): Session {
+  return new Session(socket, { address: "192.0.2.1", port: 40_000 }, frontend(more));
+}
