@@ -22,12 +22,17 @@ export interface Authenticator {
    * when the client has left.
    */
   authenticate(credential: Credential, peer: Peer, signal?: AbortSignal): Promise<Identity>;
+  /** Whether some source can check APOP now. */
+  readonly verifiesApop: boolean;
 }
 
 /** The chain of sources behind one question. */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const { sources, forbiddenInNames = [], secret = randomBytes(32) } = options;
   return {
+    get verifiesApop() {
+      return sources.some((source) => source.verifiesApop);
+    },
     async authenticate(credential, peer, signal) {
       // Nobody's name and nobody's password: to answer these at once tells nothing about anybody.
       const problem = unfit(credential, forbiddenInNames);
@@ -56,7 +61,7 @@ function unfit({ authcid, authzid, password }: Credential, forbidden: readonly s
   }
   // An empty password is an anonymous bind to LDAP; line ends and NUL would speak for the client elsewhere.
   if (password === "") return "an empty password";
-  return /[\0\r\n]/.test(password) ? "a control character in a password" : undefined;
+  return password && /[\0\r\n]/.test(password) ? "a control character in a password" : undefined;
 }
 
 /** RFC 4422 section 2: the client may leave the identity to act as to us, or name it; only its own is allowed. */

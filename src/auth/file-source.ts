@@ -5,6 +5,7 @@ import { Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import { Networks } from "../wire/networks.ts";
 import { decodeUtf8 } from "../wire/text.ts";
+import { passwordItself, provenByDigest } from "./apop.ts";
 import { type Choice, pickFor } from "./decoy.ts";
 import { FileWatch, type FileWatchOptions } from "./file-watch.ts";
 import type { Identity } from "./identity.ts";
@@ -108,29 +109,44 @@ export class FileSource implements Source, AsyncDisposable {
     return this.close();
   }
 
+  /** As `Source` has it: a user who is stored as {PLAIN}, so that we know the password. */
+  get verifiesApop(): boolean {
+    return this.#users.somePlain;
+  }
+
   /** As `Source` has it. */
-  async authenticate(
-    { authcid, password }: Credential,
-    peer: Peer,
-    signal?: AbortSignal,
-  ): Promise<SourceAnswer> {
-    const account = this.#users.find(authcid);
+  async authenticate(credential: Credential, peer: Peer, signal?: AbortSignal): Promise<SourceAnswer> {
+    const account = this.#users.find(credential.authcid);
     if (!account) return { known: false };
     const { user } = account;
-    const subject = [user.name, user.password.stored];
-    if (!this.#proven.has(subject, password)) {
-      const right = await this.#options.workers.verify(password, user.password, signal);
-      if (!right) throw new Refused("badCredential", `wrong password (${this.name})`);
-      this.#proven.add(subject, password);
+    if (credential.password === undefined) {
+      const password = provenByDigest(credential.digest, user.password);
+      if (password === undefined) throw new Refused("badCredential", `wrong digest (${this.name})`);
+      checkEntry(account, peer);
+      return { known: true, identity: { ...identityOf(user), password } };
     }
+    await this.#check(user, credential.password, signal);
     checkEntry(account, peer);
     return { known: true, identity: identityOf(user) };
   }
 
+  async #check(user: User, password: string, signal: AbortSignal | undefined): Promise<void> {
+    const subject = [user.name, user.password.stored];
+    if (this.#proven.has(subject, password)) return;
+    const right = await this.#options.workers.verify(password, user.password, signal);
+    if (!right) throw new Refused("badCredential", `wrong password (${this.name})`);
+    this.#proven.add(subject, password);
+  }
+
   /** As `Source` has it: checks against somebody else's stored password, and forgets the result. */
-  async pretend({ authcid, password }: Credential, signal?: AbortSignal): Promise<void> {
-    const name = canonicalName(authcid);
+  async pretend(credential: Credential, signal?: AbortSignal): Promise<void> {
+    const name = canonicalName(credential.authcid);
     const decoy = this.#users.decoyFor(this.#secret, name);
+    if (credential.password === undefined) {
+      provenByDigest(credential.digest, decoy);
+      return;
+    }
+    const { password } = credential;
     // Asked for the same time that it takes, and never added to: the name makes it a subject of its own.
     this.#proven.has([name, decoy.stored], password);
     await this.#options.workers.verify(password, decoy, signal);
@@ -158,6 +174,8 @@ class Users {
   readonly #accounts = new Map<string, Account>();
   readonly #decoys: readonly Choice<StoredPassword>[];
   readonly #decoyOfNobody = decoyPassword();
+  /** Whether any user's password itself is known. */
+  readonly somePlain: boolean;
 
   constructor(users: readonly User[]) {
     const costs = new Map<string, { count: number; value: StoredPassword }>();
@@ -168,6 +186,7 @@ class Users {
       if (alike) alike.count += 1;
       else costs.set(user.password.cost, { count: 1, value: user.password });
     }
+    this.somePlain = users.some(({ password }) => passwordItself(password) !== undefined);
     this.#decoys = [...costs].map(([key, { count, value }]) => ({ key, weight: count, value }));
   }
 

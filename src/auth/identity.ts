@@ -6,4 +6,9 @@ export interface Identity {
   readonly backend?: string;
   /** The user's name at the backend, when the source gives one. */
   readonly login?: string;
+  /**
+   * Secret: the password itself, from a source that has checked a digest over it. A backend that takes the
+   * client's own password gets it from here, for the client has not told it.
+   */
+  readonly password?: string;
 }

@@ -19,6 +19,8 @@ export interface Source {
    * when it cannot tell; the signal's reason when the signal is aborted.
    */
   authenticate(credential: Credential, peer: Peer, signal?: AbortSignal): Promise<SourceAnswer>;
+  /** Whether it can check a digest for any of its users now (RFC 1939 7: it must know the password itself). */
+  readonly verifiesApop?: boolean;
   /** How many users it stands for when the chain picks one source to pretend; it needs `pretend` too. */
   readonly size?: number;
   /** Takes as long as a wrong password of some user here would, and says nothing. Throws as `authenticate`. */

@@ -1,3 +1,4 @@
+import { Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { SignIn } from "../session/protocol.ts";
 
@@ -8,10 +9,16 @@ export type UpstreamLogin =
 
 /**
  * What a backend is told: the client's own password under the user's name there, or a master's, who acts for
- * the user by SASL's authzid or, with a separator, by a name such as `bob*master` (Dovecot).
+ * the user by SASL's authzid or, with a separator, by a name such as `bob*master` (Dovecot). `known` is the
+ * client's password as its source has it, where the client itself gave only a digest.
  */
-export function signInAs(login: UpstreamLogin, name: string, credential: Credential): SignIn {
-  if (login === "passthrough") return { authcid: name, password: credential.password, own: true };
+export function signInAs(login: UpstreamLogin, name: string, credential: Credential, known?: string): SignIn {
+  if (login === "passthrough") {
+    const password = credential.password ?? known;
+    if (password === undefined)
+      throw new Refused("unavailable", "the backend wants a password, and the client gave a digest");
+    return { authcid: name, password, own: true };
+  }
   const { user, password, separator } = login.master;
   return separator === undefined
     ? { authcid: user, authzid: name, password, own: false }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile } from "node:fs/promises";
 import type { Account } from "./clients.ts";
 import { type Finished, runProcess } from "./processes.ts";
 import { type TemporaryFolder, temporaryFolder } from "./temp.ts";
@@ -58,13 +58,21 @@ export interface Fetching {
   readonly keep: boolean;
 }
 
-/** What a fetcher has brought into its folder, as files of LF lines, in the order of arrival. */
+/** What getmail puts before a message that has no such line. */
+const GETMAILS_OWN = "Return-Path: <unknown>\n";
+
+/** What a fetcher has brought into its folder, as files of LF lines, in no particular order. */
 export async function fetched(local: TemporaryFolder): Promise<Buffer[]> {
   const folders = ["cur", "new"].map((part) => local.at("mail", part));
   const files = await Promise.all(
     folders.map(async (folder) => (await readdir(folder).catch(() => [])).map((name) => `${folder}/${name}`)),
   );
-  return Promise.all(files.flat().map((file) => readFile(file)));
+  const messages = await Promise.all(files.flat().map((file) => readFile(file)));
+  return messages.map((message) =>
+    message.subarray(0, GETMAILS_OWN.length).toString() === GETMAILS_OWN
+      ? message.subarray(GETMAILS_OWN.length)
+      : message,
+  );
 }
 
 export const mpop: Fetcher = async (account, local, { keep }) => {
@@ -131,11 +139,12 @@ set invisible
 poll ${account.host} protocol pop3 port ${account.port} uidl timeout 20
   user ${quoted(account.user)} password ${quoted(account.password)}
   ${account.tls === "implicit" ? "ssl" : "sslproto TLS1.2+"} sslcertck sslcertfile ${local.at("ca.pem")}
-  ${keep ? "keep" : "no keep"} no rewrite fetchall
+  ${keep ? "keep" : "no keep fetchall"} no rewrite
   mda "cat > ${local.at("mail", "new")}/$$.$RANDOM.$(date +%N)"
-`.replace(" fetchall", keep ? "" : " fetchall"),
+`,
   );
-  await runProcess("chmod", ["600", config]);
+  // It reads no password from a file that others can read.
+  await chmod(config, 0o600);
   return await runProcess(
     "fetchmail",
     ["--fetchmailrc", config, "--pidfile", local.at("pid"), "--nosyslog", "--nodetach", "--verbose"],
@@ -145,7 +154,11 @@ poll ${account.host} protocol pop3 port ${account.port} uidl timeout 20
 
 async function prepare(account: Account, local: TemporaryFolder): Promise<void> {
   await local.write("ca.pem", account.ca);
-  for (const part of ["cur", "new", "tmp"]) await mkdir(local.at("mail", part), { recursive: true });
+  for (const part of [".", "cur", "new", "tmp"]) {
+    await mkdir(local.at("mail", part), { recursive: true });
+    // getmail writes no mail as root, but as somebody else.
+    await chmod(local.at("mail", part), 0o777);
+  }
 }
 
 async function homeOf(account: Account): Promise<TemporaryFolder> {

@@ -19,7 +19,7 @@ export interface ScriptedPop3Options {
   /** The lines of CAPA; without them the backend has never heard of it. */
   readonly capabilities?: readonly string[];
   /**
-   * Faults, by "greeting" or the command's name. A function may wait for the test, and gives `undefined` for the
+   * Faults, by "greeting", the command's name, or "otherwise" for a line that begins with none. A function may wait for the test, and gives `undefined` for the
    * ordinary answer.
    */
   readonly acts?: Readonly<
@@ -44,6 +44,9 @@ export interface ScriptedPop3 extends AsyncDisposable {
   transcript(): string;
 }
 
+const COMMANDS = "CAPA STLS USER PASS AUTH APOP QUIT STAT LIST UIDL RETR TOP DELE RSET NOOP XCLIENT".split(
+  " ",
+);
 const STANDARD = ["TOP", "UIDL", "USER", "SASL PLAIN LOGIN", "PIPELINING", "RESP-CODES", "EXPIRE NEVER"];
 
 export async function startScriptedPop3(options: ScriptedPop3Options): Promise<ScriptedPop3> {
@@ -158,7 +161,7 @@ async function visit(tcp: Socket, options: ScriptedPop3Options, witness: Witness
       say("+ \r\n");
       continue;
     }
-    await act(command, () => {
+    await act(COMMANDS.includes(command) ? command : "otherwise", () => {
       const capabilities = "capabilities" in options ? options.capabilities : STANDARD;
       const stls = options.tls === "starttls" && socket === tcp ? ["STLS"] : [];
       switch (command) {

@@ -1,12 +1,7 @@
+import { type PlainCredential, readPlainResponse } from "../plain-response.ts";
 import { BEFORE_LOGIN, type CommandRows } from "./command-row.ts";
 import { bad, no, ok, type Reply } from "./reply.ts";
 import type { ImapSession } from "./session.ts";
-
-interface Credential {
-  readonly authzid?: string;
-  readonly authcid: string;
-  readonly password: string;
-}
 
 /** Commands of the not authenticated state. */
 export const AUTH_COMMANDS: CommandRows<"STARTTLS" | "AUTHENTICATE" | "LOGIN"> = {
@@ -34,7 +29,7 @@ export const AUTH_COMMANDS: CommandRows<"STARTTLS" | "AUTHENTICATE" | "LOGIN"> =
       }
       // RFC 3501 6.2.2: a lone "*" is the client thinking better of it.
       if (response === "*") return bad("Authentication cancelled");
-      const credential = readPlain(response);
+      const credential = readPlainResponse(response);
       return credential ? signIn(session, credential) : bad("Not a PLAIN response");
     },
   },
@@ -45,15 +40,7 @@ async function askForResponse(session: ImapSession): Promise<string | undefined>
   return session.readLine();
 }
 
-/** RFC 4616 2: authzid NUL authcid NUL password. */
-function readPlain(base64: string): Credential | undefined {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(base64)) return undefined;
-  const [authzid, authcid, password, ...rest] = Buffer.from(base64, "base64").toString().split("\0");
-  const complete = authzid !== undefined && authcid && password !== undefined && rest.length === 0;
-  return complete ? { authzid, authcid, password } : undefined;
-}
-
-function signIn(session: ImapSession, { authcid, password, authzid }: Credential): Reply {
+function signIn(session: ImapSession, { authcid, password, authzid }: PlainCredential): Reply {
   const account = session.options.store.login(authcid, password, authzid);
   if (!account) return no("Wrong user or password", "AUTHENTICATIONFAILED");
   session.signIn(account);
