@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { Refused } from "../refusal.ts";
 import { LineBuffer } from "../wire/line-buffer.ts";
+import { keep } from "./borrowed.ts";
 
 /** The other side has closed the connection, or it broke. Not a refusal: nobody is left to hear one. */
 export class ChannelClosed extends Error {
@@ -32,10 +33,15 @@ export class Channel {
   #budget: number;
   #ended = false;
   #broken: Error | undefined;
-  #wake: (() => void) | undefined;
+  /** One may wait to read and one to write, at the same time. */
+  readonly #waiting: { read: (() => void) | undefined; write: (() => void) | undefined } = {
+    read: undefined,
+    write: undefined,
+  };
   #deadline: NodeJS.Timeout | undefined;
   #overdue: Refused | undefined;
-  readonly #onClose = new Set<() => void>();
+  readonly #onLeave = new Set<() => void>();
+  #handshaking = false;
   /** Bytes that moved before TLS took the connection over. */
   #clearBytes = { read: 0, written: 0 };
   #tlsVersion: string | undefined;
@@ -75,13 +81,13 @@ export class Channel {
     return this.#broken !== undefined || this.#socket.destroyed;
   }
 
-  /** From now on every wait ends after `ms` milliseconds in all, with `refused`. */
-  setDeadline(ms: number, refused: Refused): void {
+  /** From now on every wait ends after `ms` milliseconds in all, with what `late` makes then: an error costs its stack. */
+  setDeadline(ms: number, late: () => Refused): void {
     clearTimeout(this.#deadline);
     this.#overdue = undefined;
     this.#deadline = setTimeout(() => {
-      this.#overdue = refused;
-      this.#wake?.();
+      this.#overdue = late();
+      this.#wakeAll();
     }, ms);
   }
 
@@ -90,11 +96,14 @@ export class Channel {
     this.#deadline = undefined;
   }
 
-  /** Calls back once when the connection is gone; the returned function takes that back. */
-  onClose(callback: () => void): () => void {
-    this.#onClose.add(callback);
-    if (this.closed) queueMicrotask(() => this.#onClose.delete(callback) && callback());
-    return () => this.#onClose.delete(callback);
+  /**
+   * Calls back once when nobody is there any more: the connection is gone, or the other side has ended and said
+   * nothing that is still to be read. The returned function takes that back.
+   */
+  onLeave(callback: () => void): () => void {
+    this.#onLeave.add(callback);
+    if (this.closed || this.#left) queueMicrotask(() => this.#onLeave.delete(callback) && callback());
+    return () => this.#onLeave.delete(callback);
   }
 
   /** The next line without its CRLF. Refused as "tooLong" when it has more than `max` bytes. */
@@ -120,6 +129,30 @@ export class Channel {
     }
   }
 
+  /** Whatever has arrived, at least one byte, without a copy where that is possible. */
+  async readSome(): Promise<Buffer> {
+    while (this.#buffer.length === 0) await this.#more();
+    return this.#buffer.takeAll();
+  }
+
+  /** Puts bytes back that `readSome` took too much of; nothing has been read since. */
+  unread(bytes: Buffer): void {
+    const behind = this.#buffer.takeAll();
+    this.#buffer.push(bytes);
+    if (behind.length > 0) this.#buffer.push(behind);
+  }
+
+  /** From now on the session may go on for as long, and with as much, as it likes. */
+  liftBudget(): void {
+    this.#budget = Number.POSITIVE_INFINITY;
+    this.clearDeadline();
+  }
+
+  /** Begins the deadline's time anew, for one that is about silence. */
+  refreshDeadline(): void {
+    this.#deadline?.refresh();
+  }
+
   /** Reads `count` bytes and forgets them, never holding more of them than what one read brings. */
   async discard(count: number): Promise<void> {
     this.#spend(count);
@@ -136,7 +169,7 @@ export class Channel {
     const last = this.#overdue !== undefined;
     if (this.#socket.write(data) || last) return;
     while (this.#socket.writableNeedDrain) {
-      await this.#event();
+      await this.#event("write");
       if (this.#broken) throw this.#closed();
     }
   }
@@ -151,18 +184,20 @@ export class Channel {
     const raw = this.#socket;
     this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
     this.#release(raw);
+    this.#handshaking = true;
     const { socket, secured } = wrap(raw);
     this.#socket = socket;
     this.#attach(socket);
     await new Promise<void>((resolve, reject) => {
-      this.#wake = () => {
+      this.#waiting.read = () => {
         if (this.#overdue) reject(this.#overdue);
         else if (this.#broken) reject(new ChannelClosed("the TLS handshake failed", { cause: this.#broken }));
         else if (this.#ended) reject(this.#closed());
       };
       secured.then(resolve, reject);
     });
-    this.#wake = undefined;
+    this.#waiting.read = undefined;
+    this.#handshaking = false;
     this.#tlsVersion = socket.getProtocol() ?? undefined;
   }
 
@@ -171,7 +206,7 @@ export class Channel {
     this.clearDeadline();
     this.#release(this.#socket);
     this.#socket.pause();
-    this.#onClose.clear();
+    this.#onLeave.clear();
     return { socket: this.#socket, rest: this.#buffer.takeAll(), clearBytes: this.#clearBytes };
   }
 
@@ -180,6 +215,11 @@ export class Channel {
     this.clearDeadline();
     const socket = this.#socket;
     if (socket.destroyed) return;
+    // Half a handshake carries no goodbye.
+    if (this.#handshaking) {
+      this.destroy();
+      return;
+    }
     this.#release(socket);
     socket.resume();
     socket.end();
@@ -205,16 +245,21 @@ export class Channel {
     if (this.#overdue) throw this.#overdue;
     if (this.#broken || this.#ended) throw this.#closed();
     this.#socket.resume();
-    await this.#event();
+    await this.#event("read");
   }
 
   /** Waits for whatever happens next to the socket, or for the deadline, which it throws. */
-  async #event(): Promise<void> {
+  async #event(side: "read" | "write"): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.#wake = resolve;
+      this.#waiting[side] = resolve;
     });
-    this.#wake = undefined;
+    this.#waiting[side] = undefined;
     if (this.#overdue) throw this.#overdue;
+  }
+
+  #wakeAll(): void {
+    this.#waiting.read?.();
+    this.#waiting.write?.();
   }
 
   #closed(): ChannelClosed {
@@ -222,18 +267,19 @@ export class Channel {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#buffer.push(chunk);
+    this.#buffer.push(keep(chunk));
     if (this.#buffer.length >= READ_AHEAD) this.#socket.pause();
-    this.#wake?.();
+    this.#waiting.read?.();
   };
 
   readonly #onDrain = (): void => {
-    this.#wake?.();
+    this.#waiting.write?.();
   };
 
   readonly #onEnd = (): void => {
     this.#ended = true;
-    this.#wake?.();
+    this.#waiting.read?.();
+    if (this.#left) this.#leave();
   };
 
   readonly #onError = (error: Error): void => {
@@ -242,10 +288,18 @@ export class Channel {
 
   readonly #onSocketClose = (): void => {
     this.#broken ??= new ChannelClosed("the connection is closed");
-    this.#wake?.();
-    for (const callback of this.#onClose) callback();
-    this.#onClose.clear();
+    this.#wakeAll();
+    this.#leave();
   };
+
+  get #left(): boolean {
+    return this.#ended && this.#buffer.length === 0;
+  }
+
+  #leave(): void {
+    for (const callback of this.#onLeave) callback();
+    this.#onLeave.clear();
+  }
 
   #attach(socket: Socket): void {
     socket.on("data", this.#onData);

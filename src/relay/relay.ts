@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { writeKept } from "../io/borrowed.ts";
 import type { Detached } from "../io/channel.ts";
 import { Refused } from "../refusal.ts";
 import type { IdleWatch } from "./idle-watch.ts";
@@ -60,7 +61,7 @@ export function startRelay(
     pass(client, upstream);
     client.once("end", () => {
       because("client left");
-      upstream.end();
+      endOnce(upstream);
     });
     pass(upstream, client, (byte) => {
       lastByte = byte;
@@ -68,7 +69,7 @@ export function startRelay(
     // Whoever serves has the last word: nothing that the client still says would be answered.
     upstream.once("end", () => {
       because("backend closed");
-      upstream.end();
+      endOnce(upstream);
       finish(client);
     });
     whenClosed(client, () => {
@@ -94,11 +95,16 @@ export function startRelay(
   forward(ends.client.rest, client, upstream);
   forward(ends.upstream.rest, upstream, client);
   // What ended before the relay began says so no second time.
-  if (client.readableEnded) upstream.end();
+  if (client.readableEnded) endOnce(upstream);
   if (upstream.readableEnded) finish(client);
   client.resume();
   upstream.resume();
   return relay;
+}
+
+/** A second `end` would be an error that nobody hears and that still costs its stack. */
+function endOnce(socket: Socket): void {
+  if (!socket.writableEnded) socket.end();
 }
 
 function whenClosed(socket: Socket, callback: () => void): void {
@@ -113,7 +119,7 @@ const ignore = (): void => {};
 function pass(from: Socket, to: Socket, tail?: (byte: number) => void): void {
   from.on("data", (chunk: Buffer) => {
     tail?.(chunk[chunk.length - 1] as number);
-    if (!to.write(chunk)) from.pause();
+    if (!writeKept(chunk, to)) from.pause();
   });
   to.on("drain", () => from.resume());
   from.on("error", ignore);
@@ -127,7 +133,7 @@ function forward(rest: Buffer, from: Socket, to: Socket): void {
 function finish(client: Socket, words?: string): void {
   if (client.destroyed) return;
   if (client.writable && words) client.write(words);
-  client.end();
+  endOnce(client);
   client.resume();
   const timer = setTimeout(() => client.destroy(), LINGER).unref();
   client.once("end", () => client.destroySoon());

@@ -1,5 +1,5 @@
 import type { Channel } from "../io/channel.ts";
-import type { Refusal, Refused } from "../refusal.ts";
+import type { EnvelopeRefusal, Refusal } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Session } from "./session.ts";
 
@@ -28,7 +28,9 @@ export interface Desk {
   /** The backend of another recipient. */
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */
-  refused(refused: Refused): void;
+  refused(kind: Refusal["kind"] | EnvelopeRefusal, detail: string): void;
+  /** Tells the log of what would have been refused. */
+  observed(what: string, details: Readonly<Record<string, string>>): void;
 }
 
 /** What a backend is told to sign a user in there. */
@@ -46,7 +48,12 @@ export interface SignIn {
 /** A live connection to a backend, in the words that a protocol needs to speak on it. */
 export interface UpstreamLine {
   readonly channel: Channel;
+  readonly backend: string;
+  /** What is spoken there: a delivery by SMTP may end at an LMTP port. */
+  readonly protocol: string;
   readonly tls: "none" | "starttls" | "implicit";
+  /** The name that we go by, for a HELO. */
+  readonly ourName: string;
   /** STARTTLS: begins TLS now, verified as configured. */
   startTls(): Promise<void>;
   /** What the backend offers before login, once `learned`. */
@@ -61,7 +68,7 @@ export interface Protocol<L extends Entry = Entry> {
   /** RFC 7301 names that a TLS client may ask for on this protocol's ports. */
   readonly alpn: readonly string[];
   /** The longest time that nothing may move after login, as a key of `timeouts`. */
-  readonly idleTimeout: "imapIdle" | "smtpIdle";
+  readonly idleTimeout: "imapIdle" | "pop3Idle" | "smtpIdle";
   greet(session: Session): Promise<void>;
   /** Everything before a password is complete. Undefined when the client left in order. */
   readLogin(session: Session): Promise<L | undefined>;

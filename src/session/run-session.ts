@@ -38,7 +38,7 @@ export interface Rooms {
   };
   readonly connector: {
     connect(session: Session, route: Route): Promise<Upstream>;
-    signIn(route: Route, credential: Credential): SignIn;
+    signIn(route: Route, credential: Credential, identity: Identity): SignIn;
   };
   /** Moves bytes both ways until one side ends; says why it ended. */
   readonly relay: (session: Session, upstream: Upstream) => Promise<string>;
@@ -50,6 +50,10 @@ export interface Observer {
   refused(session: Session, refused: Refused): void;
   loggedIn(session: Session): void;
   failed(session: Session, error: unknown): void;
+  /** Mail on its way was refused; the session goes on. */
+  refusedMail(session: Session, kind: string, detail: string): void;
+  /** A rule in observe mode would have refused something. */
+  observed(session: Session, what: string, details: Readonly<Record<string, string>>): void;
   closed(session: Session, reason: string): void;
 }
 
@@ -60,7 +64,7 @@ export interface Observer {
 export async function runSession(session: Session, rooms: Rooms): Promise<void> {
   let reason = "client left";
   try {
-    await using _seat = await rooms.policy.connection(session.facts);
+    await using _seat = await rooms.policy.connection(session.facts, session.signal);
     if (session.frontend.implicitTls) await session.startTls();
     session.enter("greeted");
     session.startLoginDeadline();
@@ -93,7 +97,8 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
     message: () => rooms.policy.message(session.facts),
     recipient: () => rooms.policy.recipient(session.facts),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
-    refused: (refused) => rooms.telemetry.refused(session, refused),
+    refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
+    observed: (what, details) => rooms.telemetry.observed(session, what, details),
   };
 }
 
@@ -124,7 +129,7 @@ async function knock(session: Session, rooms: Rooms): Promise<Entered> {
     rooms.telemetry.refused(session, error);
     await session.protocol.refuse(session, error.refusal, login, false);
     session.enter("greeted");
-    session.countError();
+    if (login.credential) session.countError();
     return { finished: false, [Symbol.asyncDispose]: async () => {} };
   }
 }
@@ -137,9 +142,9 @@ async function serveLogin(
 ): Promise<Upstream> {
   const { protocol } = session;
   session.enter("authenticating");
-  const route = login.credential
+  const { route, signIn } = login.credential
     ? await letIn(session, login.credential, rooms, held)
-    : rooms.router.routeRecipient(login.recipient ?? "", protocol.name);
+    : await takeIn(session, login.recipient ?? "", rooms);
   session.backend = route.backend;
 
   session.enter("connecting");
@@ -147,24 +152,37 @@ async function serveLogin(
   upstream.learned(await upstream.open(() => protocol.openUpstream(upstream)));
 
   session.enter("signingIn");
-  const signIn = login.credential && rooms.connector.signIn(route, login.credential);
   const offers = await upstream.converse(() => protocol.loginUpstream(upstream, signIn, login));
 
   upstream.settle();
   session.accepted = true;
-  rooms.telemetry.loggedIn(session);
+  session.outcome = "ok";
+  if (login.credential) rooms.telemetry.loggedIn(session);
   await protocol.accept(session, login, offers);
   session.enter("relaying");
   return upstream;
 }
 
-/** Who it is, whether he may enter, and where he lives. */
+/** Another server's message begins: whether it may, and where its recipient's mail goes. */
+async function takeIn(
+  session: Session,
+  recipient: string,
+  rooms: Rooms,
+): Promise<{ readonly route: Route; readonly signIn: undefined }> {
+  session.enter("routing");
+  const route = rooms.router.routeRecipient(recipient, session.protocol.name);
+  await rooms.policy.message(session.facts);
+  await rooms.policy.recipient(session.facts);
+  return { route, signIn: undefined };
+}
+
+/** Who it is, whether he may enter, where he lives, and how we sign in there for him. */
 async function letIn(
   session: Session,
   credential: Credential,
   rooms: Rooms,
   held: AsyncDisposableStack,
-): Promise<Route> {
+): Promise<{ readonly route: Route; readonly signIn: SignIn }> {
   const { protocol, peer } = session;
   session.user = credential.authcid;
   const attempt = await rooms.policy.attempt(session.facts, session.signal);
@@ -172,10 +190,11 @@ async function letIn(
     rooms.auth.authenticate(credential, { address: peer.address, protocol: protocol.name }, session.signal),
   );
   session.user = identity.user;
-  held.use(await rooms.policy.login(session.facts));
+  held.use(await rooms.policy.login(session.facts, session.signal));
 
   session.enter("routing");
-  return rooms.router.route(identity, protocol.name);
+  const route = rooms.router.route(identity, protocol.name);
+  return { route, signIn: rooms.connector.signIn(route, credential, identity) };
 }
 
 /** Ends a session that cannot go on: with its protocol's words where it still listens for them. */

@@ -23,6 +23,17 @@ export type Stage =
   | "relaying"
   | "closed";
 
+/** What a message may be. */
+export interface ContentLimits {
+  /** Bytes. */
+  readonly maxMessageSize: number;
+  readonly maxRecipients: number;
+  readonly bareNewlines: "reject" | "normalise";
+  readonly senders: "off" | "observe" | "enforce";
+  /** Whether a user may send as an address. */
+  readonly maySendAs: (user: string, address: string) => boolean;
+}
+
 /** What a listener and its configuration mean for each session that begins there. */
 export interface Frontend {
   readonly listener: string;
@@ -36,10 +47,18 @@ export interface Frontend {
   readonly handshakeTimeoutMs: number;
   /** All the time there is from the greeting to the end of a successful login. */
   readonly loginTimeoutMs: number;
+  /** The longest silence after login. */
+  readonly idleTimeoutMs: number;
   /** Begins TLS as the server on a connection; undefined when there is no certificate. */
   readonly wrapTls: ((socket: Socket) => { socket: TLSSocket; secured: Promise<void> }) | undefined;
   /** What the backends of this protocol all offer before login. */
   readonly backendCapabilities: () => readonly string[];
+  /** The same, backend by backend. */
+  readonly eachBackendsCapabilities: () => readonly (readonly string[])[];
+  /** Limits of the messages that SMTP carries. */
+  readonly content: ContentLimits;
+  /** Whether a source of users can check a digest over a session's stamp now (APOP). */
+  readonly verifiesApop: () => boolean;
 }
 
 /** All bytes of one session before login: many times what any honest client sends. */
@@ -74,6 +93,8 @@ export class Session {
   refusals = 0;
   /** Whether any command of this session has made sense in its protocol. */
   understoodAny = false;
+  /** What the greeting asked for a digest over (RFC 1939 7), if it did. */
+  stamp: string | undefined;
   #stage: Stage = "accepted";
   #stageSince = this.startedAt;
   #errors = 0;
@@ -92,7 +113,7 @@ export class Session {
   get signal(): AbortSignal {
     if (!this.#left) {
       const left = new AbortController();
-      this.channel.onClose(() => left.abort());
+      this.channel.onLeave(() => left.abort());
       this.#left = left;
     }
     return this.#left.signal;
@@ -134,6 +155,12 @@ export class Session {
       throw new Refused("tooManyErrors", `${this.#errors} errors in one session`);
   }
 
+  /** Makes the stamp: no session ever had it, and no byte of it is the client's. */
+  makeStamp(): string {
+    this.stamp = `<${randomBytes(12).toString("hex")}.${Date.now()}@${this.frontend.hostname}>`;
+    return this.stamp;
+  }
+
   understood(): void {
     this.understoodAny = true;
   }
@@ -144,7 +171,8 @@ export class Session {
     if (!wrapTls) throw new Error("STARTTLS was offered without a certificate");
     const before = this.#stage;
     this.enter("tls");
-    this.#setDeadline(handshakeTimeoutMs, "TLS handshake not finished in time");
+    const late = () => new Refused("loginTimeout", "TLS handshake not finished in time");
+    this.setDeadline(Math.min(handshakeTimeoutMs, this.loginTimeLeftMs), late);
     await this.channel.startTls(wrapTls);
     this.enter(before);
     this.startLoginDeadline();
@@ -152,13 +180,17 @@ export class Session {
 
   /** One deadline for all that comes before login, counted from the start of the session, not from the last byte. */
   startLoginDeadline(): void {
-    this.#setDeadline(Math.max(this.loginTimeLeftMs, 1), "no login in time");
+    this.setDeadline(
+      Math.max(this.loginTimeLeftMs, 1),
+      () => new Refused("loginTimeout", "no login in time"),
+    );
   }
 
-  /** A stop that has been asked for is not put off by a new deadline. */
-  #setDeadline(ms: number, late: string): void {
-    if (this.#stopped) this.channel.setDeadline(0, this.#stopped);
-    else this.channel.setDeadline(ms, new Refused("loginTimeout", late));
+  /** As the channel's, but a stop that has been asked for is not put off by it. */
+  setDeadline(ms: number, late: () => Refused): void {
+    const stopped = this.#stopped;
+    if (stopped) this.channel.setDeadline(0, () => stopped);
+    else this.channel.setDeadline(ms, late);
   }
 
   /** Milliseconds until the login deadline. */
@@ -169,6 +201,7 @@ export class Session {
   /** From now on `bytes` are the relay's, and `stop` ends it. */
   relayedBy(relay: { bytes: () => { in: number; out: number }; stop: (refused: Refused) => void }): void {
     this.#relayed = relay.bytes;
+    this.#left = undefined;
     this.#stop = relay.stop;
     if (this.#stopped) relay.stop(this.#stopped);
   }
@@ -177,6 +210,6 @@ export class Session {
   stop(refused: Refused): void {
     this.#stopped = refused;
     if (this.#stop) this.#stop(refused);
-    else this.channel.setDeadline(0, refused);
+    else this.channel.setDeadline(0, () => refused);
   }
 }

@@ -36,7 +36,7 @@ export function createMetrics(readings: Readings) {
   });
   const wouldRefuse = new Counter({
     name: "postern_limit_would_refuse_total",
-    help: "What limits in observe mode would have refused.",
+    help: "What limits and rules in observe mode would have refused.",
     labelNames: ["limit"] as const,
     registers,
   });

@@ -26,7 +26,7 @@ export function createRecorder(
     },
     refused(session, { refusal, cause }) {
       metrics.refusals.inc({ kind: refusal.kind });
-      if (AFTER_CREDENTIAL.has(session.stage)) {
+      if (session.user !== undefined && AFTER_CREDENTIAL.has(session.stage)) {
         metrics.logins.inc({ listener: session.frontend.listener, outcome: refusal.kind });
       }
       session.outcome = refusal.kind;
@@ -43,12 +43,21 @@ export function createRecorder(
       );
     },
     loggedIn(session) {
-      session.outcome = "ok";
       metrics.logins.inc({ listener: session.frontend.listener, outcome: "ok" });
     },
     failed(session, error) {
       metrics.failures.inc();
       log.error({ ...who(session), err: error }, "a fault of the gateway ended this session");
+    },
+    refusedMail(session, kind, detail) {
+      metrics.refusals.inc({ kind });
+      session.refusals += 1;
+      log[session.refusals > 1 ? "debug" : "info"]({ ...who(session), kind, reason: detail }, "refused");
+    },
+    observed(session, what, details) {
+      metrics.wouldRefuse.inc({ limit: what });
+      const shown = Object.entries(details).map(([name, value]) => [name, printable(value)]);
+      log.info({ ...who(session), what, ...Object.fromEntries(shown) }, "would have been refused");
     },
     closed(session, reason) {
       live.delete(session);
@@ -64,7 +73,7 @@ export function createRecorder(
 
 function who(session: Session): Record<string, unknown> {
   return {
-    session: session.id,
+    id: session.id,
     listener: session.frontend.listener,
     peer: session.peer.address,
     ...(session.user !== undefined && { user: printable(session.user) }),
@@ -85,9 +94,8 @@ function account(
     outcome: session.outcome,
     reason,
     refusals: session.refusals,
-    stages: Object.fromEntries(stages),
+    durations: Object.fromEntries(stages),
     durationMs: Math.round(performance.now() - session.startedAt),
-    bytesIn: bytes.in,
-    bytesOut: bytes.out,
+    bytes,
   };
 }

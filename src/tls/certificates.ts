@@ -5,7 +5,8 @@ import { type KeyPair, serverContext } from "./frontend.ts";
 /** The certificates of this gateway: `choose` gives the one for a server name, or the first. */
 export interface Certificates {
   readonly first: SecureContext;
-  choose(serverName: string): SecureContext;
+  /** Absent where there is nothing to choose from: asking holds up each handshake. */
+  readonly choose?: (serverName: string) => SecureContext;
 }
 
 /** Builds the contexts once. Throws OpenSSL's error for a pair that does not belong together. */
@@ -13,6 +14,7 @@ export function loadCertificates(pairs: readonly KeyPair[]): Certificates | unde
   const known = pairs.map((pair) => ({ leaf: new X509Certificate(pair.cert), context: serverContext(pair) }));
   const first = known[0]?.context;
   if (!first) return undefined;
+  if (known.length === 1) return { first };
   return { first, choose: (name) => known.find(({ leaf }) => isFor(leaf, name))?.context ?? first };
 }
 

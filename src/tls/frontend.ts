@@ -26,14 +26,17 @@ export function serverContext({ cert, key }: KeyPair): SecureContext {
  */
 export function wrapServer(
   raw: Socket,
-  certificates: { readonly first: SecureContext; choose(serverName: string): SecureContext },
+  {
+    first,
+    choose,
+  }: { readonly first: SecureContext; readonly choose?: (serverName: string) => SecureContext },
   alpn: readonly string[],
 ): { socket: TLSSocket; secured: Promise<void> } {
   const socket = new TLSSocket(raw, {
     isServer: true,
-    secureContext: certificates.first,
+    secureContext: first,
     ALPNProtocols: [...alpn],
-    SNICallback: (serverName, done) => done(null, certificates.choose(serverName)),
+    ...(choose && { SNICallback: (serverName, done) => done(null, choose(serverName)) }),
   });
   // Node reports a broken record after the handshake of a server-side socket only here.
   socket.on("_tlsError", () => socket.destroy());

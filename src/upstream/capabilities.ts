@@ -28,8 +28,8 @@ export class CapabilityBoard {
     return this.#common.get(protocol) ?? [];
   }
 
-  /** The backends of the protocol that have been heard. */
-  heard(protocol: string): ReadonlySet<string> {
-    return new Set(this.#known.get(protocol)?.keys());
+  /** What each of them said, for a protocol that knows better how to sum it up. */
+  each(protocol: string): readonly (readonly string[])[] {
+    return [...(this.#known.get(protocol)?.values() ?? [])];
   }
 }

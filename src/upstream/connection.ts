@@ -43,6 +43,14 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
     return this.#service.backend;
   }
 
+  get protocol(): string {
+    return this.#service.protocol;
+  }
+
+  get ourName(): string {
+    return this.#service.ourName;
+  }
+
   get tls(): Service["tls"] {
     return this.#service.tls;
   }
@@ -57,7 +65,9 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
     if (!wrap) throw new Error(`${this.#service.name} has no TLS`);
     if (this.channel.pending > 0)
       throw new Refused("unavailable", `${this.#service.name}: bytes behind STARTTLS`);
-    this.channel.setDeadline(connectTimeoutMs, this.#late("the TLS handshake"));
+    this.channel.setDeadline(Math.min(connectTimeoutMs, this.#waiting.conversationMs), () =>
+      this.#late("the TLS handshake"),
+    );
     await this.channel.startTls(wrap);
     this.#setDeadline();
   }
@@ -93,8 +103,7 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
   }
 
   #setDeadline(): void {
-    this.channel.setDeadline(
-      Math.min(this.#waiting.conversationMs, this.#patience),
+    this.channel.setDeadline(Math.min(this.#waiting.conversationMs, this.#patience), () =>
       this.#late("its answer"),
     );
   }

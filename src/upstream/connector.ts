@@ -1,4 +1,5 @@
 import { connect as connectTcp, type Socket } from "node:net";
+import { lendingReads } from "../io/borrowed.ts";
 import { ChannelClosed } from "../io/channel.ts";
 import { Refused } from "../refusal.ts";
 import { UpstreamConnection, type Waiting } from "./connection.ts";
@@ -13,6 +14,8 @@ export interface Endpoint {
   readonly port: number;
   readonly tls: "none" | "starttls" | "implicit";
   readonly trust: Trust;
+  /** The name that we go by, for a HELO. */
+  readonly ourName: string;
 }
 
 /** An endpoint with what is made of it once. */
@@ -62,7 +65,9 @@ export function endpointConnector(
 function openSocket(service: Service, signal: AbortSignal): Promise<Socket> {
   const { host, port, name, connectTimeoutMs } = service;
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({
+    const socket: Socket = connectTcp({
+      // TLS reads by itself.
+      ...(service.tls === "none" && { onread: lendingReads(() => socket) }),
       host,
       port,
       allowHalfOpen: true,

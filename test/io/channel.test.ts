@@ -70,7 +70,7 @@ test("the deadline is one for all bytes: a drip does not push it back", async (t
   const time = holdTime(t);
   using pair = await socketPair();
   const channel = new Channel(pair.near, BUDGET);
-  channel.setDeadline(1_000, late);
+  channel.setDeadline(1_000, () => late);
   const line = channel.readLine(100);
   line.catch(() => {});
   for (let second = 0; second < 9; second += 1) {
@@ -90,7 +90,7 @@ test("a deadline that passes while nobody waits ends the next wait", async (t) =
   const time = holdTime(t);
   using pair = await socketPair();
   const channel = new Channel(pair.near, BUDGET);
-  channel.setDeadline(10, late);
+  channel.setDeadline(10, () => late);
   time.pass(10);
   await assert.rejects(channel.readLine(10), late);
 });
@@ -99,7 +99,7 @@ test("a cleared deadline ends nothing", async (t) => {
   const time = holdTime(t);
   using pair = await socketPair();
   const channel = new Channel(pair.near, BUDGET);
-  channel.setDeadline(10, late);
+  channel.setDeadline(10, () => late);
   channel.clearDeadline();
   time.pass(100);
   const line = channel.readLine(10);
@@ -177,7 +177,7 @@ test("a write that waits ends at the deadline", async (t) => {
   const time = holdTime(t);
   const { near, far } = pipePair(1024);
   const channel = new Channel(near, BUDGET);
-  channel.setDeadline(1_000, late);
+  channel.setDeadline(1_000, () => late);
   const written = channel.write(Buffer.alloc(8 * 1024));
   written.catch(() => {});
   assert.equal(await state(written), "pending");
@@ -190,7 +190,7 @@ test("the last words after the deadline do not wait for a peer that takes nothin
   const time = holdTime(t);
   const { near, far } = pipePair(1024);
   const channel = new Channel(near, BUDGET);
-  channel.setDeadline(1_000, late);
+  channel.setDeadline(1_000, () => late);
   const written = channel.write(Buffer.alloc(8 * 1024));
   written.catch(() => {});
   await settle();
@@ -303,7 +303,7 @@ test("end leaves no socket and no timer behind when the peer leaves too", async 
 test("everything that reached us is handed over on detach, and nothing of ours stays on the socket", async () => {
   using pair = await socketPair();
   const channel = new Channel(pair.near, BUDGET);
-  channel.setDeadline(60_000, late);
+  channel.setDeadline(60_000, () => late);
   channel.onLeave(() => assert.fail("the socket is not the channel's any more"));
   pair.far.write("login\r\nnext\r\nand so on");
   await soon("a line", channel.readLine(10));

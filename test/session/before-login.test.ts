@@ -206,6 +206,13 @@ test("a non-synchronising literal of two gigabytes ends the session at once", as
   assert.equal(record?.["reason"], "tooLong");
 });
 
+test("a non-synchronising literal beyond what is read and forgotten ends the session before it has come", async (t) => {
+  const client = await (await frontDoor(t)).greeted();
+  await client.send("a LOGIN {65537+}");
+  const lines = await client.readToClose();
+  assert.match(lines.at(-1) ?? "", /^\* BYE /);
+});
+
 test("a non-synchronising literal that is refused is not taken for commands", async (t) => {
   const door = await frontDoor(t);
   const client = await door.greeted();

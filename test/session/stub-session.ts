@@ -18,7 +18,13 @@ export function frontend(more: Partial<Frontend> = {}): Frontend {
     backendCapabilities: () => ["IMAP4REV1", "IDLE", "LITERAL+"],
     verifiesApop: () => false,
     eachBackendsCapabilities: () => [],
-    content: { maxMessageSize: 50_000_000, maxRecipients: 100, bareNewlines: "reject" },
+    content: {
+      maxMessageSize: 50_000_000,
+      maxRecipients: 100,
+      bareNewlines: "reject",
+      senders: "off",
+      maySendAs: () => true,
+    },
     ...more,
   };
 }

@@ -401,7 +401,7 @@ test("untagged lines before the tagged one are absorbed, literals in them includ
 
 for (const [what, answer] of Object.entries({
   "says BYE": "* BYE overloaded\r\n",
-  "answers a command that nobody asked": "B OK in\r\n",
+  "answers a command that nobody asked": "B OK [CAPABILITY IMAP4rev1] in\r\n",
   "answers with BAD": "A BAD what?\r\n",
   "asks for more": "+ bW9yZQ==\r\n",
   "sends 200 lines first": `${"* 1 EXISTS\r\n".repeat(200)}A OK in\r\n`,
@@ -413,8 +413,10 @@ for (const [what, answer] of Object.entries({
   test(`a backend that ${what} is unavailable, and its client's password not wrong`, async (t) => {
     const { visit, signedIn } = await signing(t, "IMAP4rev1 SASL-IR AUTH=PLAIN");
     await visit.hear(/^A AUTHENTICATE/);
+    const began = performance.now();
     visit.say(answer);
     await assert.rejects(signedIn, unavailable);
+    assert.ok(performance.now() - began < 1_000, "known at once, not when its time is over");
   });
 }
 
