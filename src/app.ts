@@ -8,10 +8,15 @@ import { HashWorkers } from "./auth/password/hash-workers.ts";
 import { ProvenPasswords } from "./auth/proven-passwords.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
 import type { Config, ListenerConfig, SourceConfig } from "./config/schema.ts";
+import { loadSenders } from "./config/senders.ts";
 import { type AcceptedPeer, type Bound, bind } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
 import { imap } from "./protocols/imap/index.ts";
+import { pop3 } from "./protocols/pop3/index.ts";
+import { sieve } from "./protocols/sieve/index.ts";
+import { smtp, submission } from "./protocols/smtp/index.ts";
+import { maySendAs } from "./protocols/smtp/senders.ts";
 import { Refused } from "./refusal.ts";
 import { IdleWatch } from "./relay/idle-watch.ts";
 import { startRelay } from "./relay/relay.ts";
@@ -31,7 +36,13 @@ import { type Connect, endpointConnector } from "./upstream/connector.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
 
-const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = { imap };
+const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = {
+  imap,
+  pop3,
+  sieve,
+  smtp,
+  submission,
+};
 /** How long the first clients may wait for what a slow backend offers, in milliseconds. */
 const FIRST_ROUND = 2_000;
 
@@ -62,6 +73,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const board = new CapabilityBoard();
   const connectors = openConnectors(config, board);
   const certificates = await openCertificates(config);
+  const sendsAs = openSenders(config);
 
   const learning = startLearning([...connectors.values()], (name, error) => {
     if (error) log.warn({ backend: name, reason: error.message }, "a backend does not answer");
@@ -76,8 +88,10 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const story: Rooms = Object.freeze({
     policy,
     auth,
-    router: createRouter(config.routes, Object.keys(config.backends), (backend, protocol) =>
-      connectors.has(serviceName(backend, protocol)),
+    router: createRouter(
+      config.routes,
+      Object.keys(config.backends),
+      (backend, protocol) => serviceFor(connectors, backend, protocol) !== undefined,
     ),
     connector: makeConnector(config, connectors),
     relay: makeRelay(config),
@@ -87,7 +101,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const listeners: Bound[] = [];
   let stopping = false;
   for (const listener of config.listeners) {
-    const frontend = makeFrontend(config, listener, certificates, board);
+    const frontend = makeFrontend(config, listener, certificates, board, auth, sendsAs);
     metrics.announce(listener.name);
     const accept = (socket: Socket, peer: AcceptedPeer): void => {
       const session = new Session(socket, peer, frontend);
@@ -98,6 +112,8 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     rooms.defer(() => bound.close());
     listeners.push(bound);
   }
+  // A start that fails from here on has clients already, and no port is free before they are gone.
+  rooms.defer(() => live.stop(new Refused("shutdown", "the gateway stops"), 0));
   const admin = await startAdmin({
     ...config.admin,
     metrics,
@@ -186,21 +202,32 @@ function serviceName(backend: string, protocol: string): string {
   return `${backend}/${protocol}`;
 }
 
+/** What we speak at a backend's port: LMTP (RFC 2033) is where SMTP's mail may end. */
+function protocolOf(name: string): Protocol {
+  return name === "lmtp" ? smtp : PROTOCOLS[name as ListenerConfig["protocol"]];
+}
+
+/** The backend's service for a protocol, where it has one. */
+function serviceFor(
+  services: ReadonlyMap<string, Service>,
+  backend: string,
+  protocol: string,
+): Service | undefined {
+  const service = services.get(serviceName(backend, protocol));
+  return service ?? (protocol === "smtp" ? services.get(serviceName(backend, "lmtp")) : undefined);
+}
+
 /** One connector for each protocol of each backend, by its service name. */
 function openConnectors(config: Config, board: CapabilityBoard): Map<string, Service> {
   const services = Object.entries(config.backends).flatMap(([backend, { host, trust, protocols }]) =>
     Object.entries(protocols).map(([name, { port, tls }]): Service => {
+      const protocol = protocolOf(name);
       const connect: Connect = endpointConnector(
-        { backend, protocol: name, host, port, tls, trust },
+        { backend, protocol: name, host, port, tls, trust, ourName: config.hostname },
         config.timeouts.connect,
-        (capabilities) => board.learn(name, backend, capabilities),
+        (capabilities) => board.learn(protocol.name, backend, capabilities),
       );
-      return {
-        backend,
-        name: serviceName(backend, name),
-        protocol: PROTOCOLS[name as keyof typeof PROTOCOLS],
-        connect,
-      };
+      return { backend, name: serviceName(backend, name), protocol, connect };
     }),
   );
   return new Map(services.map((service) => [service.name, service]));
@@ -212,15 +239,15 @@ const LAST_WORDS = 1_000;
 function makeConnector(config: Config, services: ReadonlyMap<string, Service>): Rooms["connector"] {
   return {
     async connect(session, route) {
-      const service = services.get(serviceName(route.backend, session.protocol.name));
+      const service = serviceFor(services, route.backend, session.protocol.name);
       if (!service) throw new Error(`no connector for ${route.backend}`);
       const conversationMs = Math.max(session.loginTimeLeftMs - LAST_WORDS, 1);
       return service.connect({ signal: session.signal, conversationMs });
     },
-    signIn(route, credential) {
+    signIn(route, credential, identity) {
       const backend = config.backends[route.backend];
       if (!backend) throw new Error(`no backend ${route.backend}`);
-      return signInAs(backend.login, route.login, credential);
+      return signInAs(backend.login, route.login, credential, identity.password);
     },
   };
 }
@@ -247,11 +274,21 @@ async function openCertificates(config: Config): Promise<Certificates | undefine
   return loadCertificates(pairs);
 }
 
+function openSenders(config: Config): (user: string, address: string) => boolean {
+  const { map } = config.submission.senders;
+  const loaded = map === undefined ? undefined : loadSenders(map);
+  if (loaded && !loaded.ok) throw new StartError(sayAll(loaded.problems));
+  const senders = loaded?.senders ?? new Map();
+  return (user, address) => maySendAs(senders, user, address);
+}
+
 function makeFrontend(
   config: Config,
   listener: ListenerConfig,
   certificates: Certificates | undefined,
   board: CapabilityBoard,
+  auth: Authenticator,
+  sendsAs: (user: string, address: string) => boolean,
 ): Frontend {
   const protocol = PROTOCOLS[listener.protocol];
   return {
@@ -263,8 +300,12 @@ function makeFrontend(
     mechanisms: config.authentication.mechanisms,
     handshakeTimeoutMs: config.timeouts.handshake,
     loginTimeoutMs: config.timeouts.login,
+    idleTimeoutMs: config.timeouts[protocol.idleTimeout],
+    content: { ...config.submission, senders: config.submission.senders.enforce, maySendAs: sendsAs },
     wrapTls: certificates && ((socket) => wrapServer(socket, certificates, protocol.alpn)),
     backendCapabilities: () => board.common(protocol.name),
+    eachBackendsCapabilities: () => board.each(protocol.name),
+    verifiesApop: () => auth.verifiesApop,
   };
 }
 

@@ -21,6 +21,8 @@ export interface Refusal {
     | "banned"
     /** A password was offered, or asked for, before TLS. */
     | "privacyRequired"
+    /** A command that needs a login first. */
+    | "notSignedIn"
     /** Not what the grammar allows. */
     | "syntax"
     /** A known command in the wrong state. */
@@ -48,6 +50,26 @@ export interface Refusal {
   /** When trying again makes sense, in milliseconds from now. */
   readonly retryAfterMs?: number;
 }
+
+/** What only mail on its way is refused for: no reason to end a session, or to try again as somebody else. */
+export type EnvelopeRefusal =
+  /** MAIL or RCPT with a parameter that the backend does not take: it is never left out. */
+  | "parameterNotOffered"
+  | "messageTooBig"
+  /** A MAIL FROM or From that is not this user's. */
+  | "senderNotYours"
+  | "tooManyRecipients"
+  /** A recipient whose mail goes to another backend than the transaction's. */
+  | "otherBackend"
+  /** A CR or LF by itself, which servers understand differently. */
+  | "bareNewline"
+  /** The backend went away with a command in its hands. */
+  | "unknownFate"
+  /** The backend has gone away, and the session ends. */
+  | "backendGone"
+  | "notImplemented"
+  /** A command for trusted peers. */
+  | "notTrusted";
 
 /** Thrown by any room to end what it was asked for; caught once, in the session. */
 export class Refused extends Error {

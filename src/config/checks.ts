@@ -170,14 +170,21 @@ function checkPolicy(config: Config, report: Report): void {
   }
 }
 
+/** What happens and is over, so that "how many at once" means nothing. */
+const COUNTED_FOR_GOOD: ReadonlySet<LimitConfig["count"]> = new Set([
+  "authFailures",
+  "messages",
+  "recipients",
+]);
+
 function checkLimit({ pointer, value }: Entry<LimitConfig>, report: Report): void {
   const { count, per, limit } = value;
   if (count === "sessions" && limit.windowMs !== undefined)
     report.error(`${pointer}/limit`, "cannot have a period: sessions are counted as they are open", {
       valid: "how many at once, such as 30",
     });
-  if (count === "authFailures" && limit.windowMs === undefined)
-    report.error(`${pointer}/limit`, "needs a period: failures do not end by themselves", {
+  if (COUNTED_FOR_GOOD.has(count) && limit.windowMs === undefined)
+    report.error(`${pointer}/limit`, `needs a period: ${count} do not end by themselves`, {
       valid: "NUMBER/DURATION, such as 10/10m",
     });
   const unknown = per.filter((key) => key === "user" || key === "domain");

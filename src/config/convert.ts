@@ -4,7 +4,7 @@ import { childPointer } from "./document.ts";
 import type { Report } from "./report.ts";
 import type { SchemaNode } from "./schema-node.ts";
 import { readSecret, type SecretSource } from "./secrets.ts";
-import { parseDuration, parseLimit } from "./units.ts";
+import { parseDuration, parseLimit, parseSize } from "./units.ts";
 
 /** What conversion needs to know besides schema and value. */
 export interface Surroundings {
@@ -71,6 +71,8 @@ function fromUnit(schema: SchemaNode, value: unknown, pointer: string, around: S
   switch (schema.unit) {
     case "duration":
       return parseDuration(String(value));
+    case "size":
+      return parseSize(String(value));
     case "path":
       return resolve(around.folder, String(value));
     case "list":

@@ -30,6 +30,7 @@ ${example.trimEnd()}
 \`\`\`
 
 - **Durations** are a whole number and a unit: \`500ms\`, \`10s\`, \`5m\`, \`1h\`, \`1d\`; at most \`24d\`.
+- **Sizes** are a whole number and a unit: \`64KiB\`, \`50MiB\`, \`2GiB\`.
 - **Paths** are relative to the configuration file's folder.
 - **A secret** is text, \`{ file: PATH }\` or \`{ env: NAME }\`. A newline at the end of a secret's file is dropped.
 - **A mistake stops the start.** Every one is reported, each on a line of its own with file, line, column and key:

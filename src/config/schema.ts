@@ -5,13 +5,13 @@
  * JSON Schema describes the file as written; `unit` names the way from the one to the other (see convert.ts).
  */
 import Type, { type Static, type TProperties, type TSchema } from "typebox";
-import { DURATION_PATTERN, LIMIT_PATTERN, type Limit } from "./units.ts";
+import { DURATION_PATTERN, LIMIT_PATTERN, type Limit, SIZE_PATTERN } from "./units.ts";
 
-const PROTOCOLS = ["imap"] as const;
+const PROTOCOLS = ["imap", "submission", "smtp", "pop3", "sieve"] as const;
 const CLIENT_TLS = ["starttls", "implicit"] as const;
 const BACKEND_TLS = ["none", "starttls", "implicit"] as const;
 const MODES = ["enforce", "observe"] as const;
-const COUNTED = ["connections", "authFailures", "sessions"] as const;
+const COUNTED = ["connections", "authFailures", "sessions", "messages", "recipients"] as const;
 const COUNTED_PER = ["ip", "user", "domain", "listener"] as const;
 
 const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
@@ -52,6 +52,17 @@ function duration(notes: Notes) {
     pattern: DURATION_PATTERN,
     unit: "duration",
     valid: "a duration such as 500ms, 10s, 5m, 1h or 1d, more than 0 and at most 24d",
+    ...notes,
+  });
+}
+
+/** Written `50MiB`; loaded as bytes. */
+function size(notes: Notes) {
+  return Type.Unsafe<number>({
+    type: "string",
+    pattern: SIZE_PATTERN,
+    unit: "size",
+    valid: "a size such as 64KiB, 50MiB or 2GiB",
     ...notes,
   });
 }
@@ -247,7 +258,14 @@ const BackendSchema = mapping(
       description: "How to reach it; each protocol can differ.",
     }),
     protocols: mapping(
-      { imap: Type.Optional(EndpointSchema) },
+      {
+        imap: Type.Optional(EndpointSchema),
+        pop3: Type.Optional(EndpointSchema),
+        submission: Type.Optional(EndpointSchema),
+        smtp: Type.Optional(EndpointSchema),
+        lmtp: Type.Optional(EndpointSchema),
+        sieve: Type.Optional(EndpointSchema),
+      },
       { minProperties: 1, description: "What it speaks, and on which ports; at least one." },
     ),
     trust: TrustSchema,
@@ -271,6 +289,16 @@ const RouteSchema = mapping(
         user: Type.Optional(oneOrMore(TEXT, "a user's name", { description: "One of these users." })),
         domain: Type.Optional(
           oneOrMore(TEXT, "a domain", { description: "A user of one of these domains." }),
+        ),
+        recipient: Type.Optional(
+          oneOrMore(TEXT, "an address", {
+            description: "Mail from other servers to one of these addresses. `user` takes it too.",
+          }),
+        ),
+        recipientDomain: Type.Optional(
+          oneOrMore(TEXT, "a domain", {
+            description: "Mail from other servers to one of these domains. `domain` takes it too.",
+          }),
         ),
         protocol: Type.Optional(
           oneOrMore(PROTOCOL, PROTOCOLS.join(", "), { description: "A session of one of these protocols." }),
@@ -306,7 +334,7 @@ const LimitSchema = mapping(
       unit: "limit",
       valid: "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, at most 24d",
       description:
-        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (connections, authFailures).",
+        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions).",
     }),
     match: mapping(
       {
@@ -368,6 +396,37 @@ const PolicySchema = mapping(
   { default: {}, description: "How much is too much." },
 );
 
+const SubmissionSchema = mapping(
+  {
+    senders: mapping(
+      {
+        enforce: choice(["off", "observe", "enforce"], {
+          default: "off",
+          description: "`observe` logs what would be refused, `enforce` refuses it.",
+        }),
+        map: Type.Optional(
+          path({
+            description:
+              "A file of what each login may send as beside its own name: an address, `@DOMAIN`, `*@DOMAIN` or `*`.",
+          }),
+        ),
+      },
+      { default: {}, description: "Who may use which MAIL FROM and From." },
+    ),
+    maxMessageSize: size({
+      default: "50MiB",
+      description: "A message's bytes; the backend's own limit may be smaller.",
+    }),
+    maxRecipients: Type.Integer({ minimum: 1, default: 100, description: "Recipients of one message." }),
+    bareNewlines: choice(["reject", "normalise"], {
+      default: "reject",
+      description:
+        "What becomes of a CR or LF by itself, which servers understand differently; never passed on.",
+    }),
+  },
+  { default: {}, description: "Mail on its way, by submission and SMTP." },
+);
+
 const TimeoutsSchema = mapping(
   {
     handshake: duration({ default: "10s", description: "A client's TLS handshake." }),
@@ -377,7 +436,15 @@ const TimeoutsSchema = mapping(
       default: "5m",
       description: "How long open sessions may go on when the gateway stops.",
     }),
-    imapIdle: duration({ default: "30m", description: "An IMAP session in which no byte moves." }),
+    imapIdle: duration({
+      default: "30m",
+      description: "An IMAP or ManageSieve session in which no byte moves.",
+    }),
+    pop3Idle: duration({
+      default: "10m",
+      description: "A POP3 session in which no byte moves; RFC 1939 asks for 10m at least.",
+    }),
+    smtpIdle: duration({ default: "5m", description: "An SMTP session that waits for its client." }),
   },
   { default: {}, description: "How long things may take." },
 );
@@ -433,6 +500,7 @@ export const ConfigSchema = mapping(
         "Who goes where: the first match wins. A backend that the source of users names comes before them.",
     }),
     policy: PolicySchema,
+    submission: SubmissionSchema,
     timeouts: TimeoutsSchema,
     admin: AdminSchema,
     logging: LoggingSchema,

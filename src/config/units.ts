@@ -5,7 +5,7 @@ const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } 
 const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 export const DURATION_PATTERN = "^(0|[1-9][0-9]*)(ms|s|m|h|d)$";
-const SIZE_PATTERN = "^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$";
+export const SIZE_PATTERN = "^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$";
 export const LIMIT_PATTERN = "^[1-9][0-9]*(/[1-9][0-9]*(ms|s|m|h|d))?$";
 
 /** How many (`points`), and in how many milliseconds; without `windowMs`, how many at once. */

@@ -26,11 +26,11 @@ export interface PolicyObserver {
 /** The engine's asking points. Each rejects with Refused, or resolves to what is to be given back. */
 export interface Policy {
   /** May this peer speak at all? Asked before the greeting. */
-  connection(facts: Facts): Promise<AsyncDisposable>;
+  connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable>;
   /** May this peer try a password for this name? Asked before anybody looks at it. */
   attempt(facts: Facts, signal?: AbortSignal): Promise<Attempt>;
   /** May this user, now known, enter? */
-  login(facts: Facts): Promise<AsyncDisposable>;
+  login(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable>;
   /** May this session begin one more message? */
   message(facts: Facts): Promise<void>;
   /** May it name one more recipient? */
@@ -80,12 +80,12 @@ class Engine implements Policy {
     return this.#seats;
   }
 
-  connection(facts: Facts): Promise<AsyncDisposable> {
-    return this.#seat("connections", facts);
+  connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable> {
+    return this.#seat("connections", facts, signal);
   }
 
-  login(facts: Facts): Promise<AsyncDisposable> {
-    return this.#seat("sessions", facts);
+  login(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable> {
+    return this.#seat("sessions", facts, signal);
   }
 
   message(facts: Facts): Promise<void> {
@@ -107,10 +107,14 @@ class Engine implements Policy {
     await pause((await this.#admit(count, facts)).delayMs);
   }
 
-  async #seat(count: "connections" | "sessions", facts: Facts): Promise<AsyncDisposable> {
+  async #seat(
+    count: "connections" | "sessions",
+    facts: Facts,
+    signal: AbortSignal | undefined,
+  ): Promise<AsyncDisposable> {
     const { receipts, delayMs } = await this.#admit(count, facts);
     const lease = this.#lease(receipts.filter(({ bucket }) => bucket.windowMs === undefined));
-    await pause(delayMs);
+    await pause(delayMs, signal);
     return lease;
   }
 

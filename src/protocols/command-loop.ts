@@ -51,7 +51,7 @@ async function obey<C, L extends Entry>(
     const legal = !row.when || (row.when === "tls") === session.channel.encrypted;
     return legal ? row.run(session, command) : { kind: "order", detail: "a command in the wrong state" };
   }
-  if (dialect.later.has(name)) return { kind: "order", detail: "a command before login" };
+  if (dialect.later.has(name)) return { kind: "notSignedIn", detail: "a command before login" };
   // ALPACA: whoever begins with a word of another protocol is not talking to us, and hears nothing of its own.
   if (!session.understoodAny)
     throw new Refused("notOurProtocol", "the first command is not of this protocol");

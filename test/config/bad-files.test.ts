@@ -88,10 +88,10 @@ const ROWS: Record<string, readonly Row[]> = {
     ["infinity", listener("port: ▸.inf"), "listeners[0].port", /found Infinity/],
     ["nothing", "listeners:\n  - protocol: imap\n    ▸port:", "listeners[0].port", /has no value/],
     [
-      "a protocol of a later version",
-      "listeners: [{ protocol: ▸pop3, port: 1 }]",
+      "a protocol that is none of ours",
+      "listeners: [{ protocol: ▸nntp, port: 1 }]",
       "listeners[0].protocol",
-      /found "pop3"; valid: imap/,
+      /found "nntp"; valid: imap, /,
     ],
     [
       "none for a listener's TLS",

@@ -70,6 +70,8 @@ describe("what a short file leaves out has a good default", () => {
       connect: 5000,
       drain: 300_000,
       imapIdle: 1_800_000,
+      pop3Idle: 600_000,
+      smtpIdle: 300_000,
     });
     assert.deepEqual(config.admin, { host: "127.0.0.1", port: 8025 });
     assert.deepEqual(config.logging, { level: "info", format: "json" });

@@ -68,7 +68,9 @@ async function authenticatePlain(
   const response = plainResponse(signIn).toString("base64");
   if (initialResponse) return command(upstream, "A", `AUTHENTICATE PLAIN ${response}`);
   const challenge = await command(upstream, "A", "AUTHENTICATE PLAIN");
-  return challenge.status ? challenge : finish(upstream, "A", `${response}\r\n`);
+  // What is refused before the password was said is no word about the password.
+  if (challenge.status) throw fault("the backend refused the mechanism", challenge.status);
+  return finish(upstream, "A", `${response}\r\n`);
 }
 
 /** LOGIN, with a literal for what a quoted string cannot hold. */
@@ -99,6 +101,7 @@ async function loginCommand(
       continue;
     }
     answer = await finish(upstream, "A", `${answer ? "" : "A "}${line} {${size}}\r\n`);
+    if (answer.status && text === signIn.authcid) throw fault("the backend refused LOGIN", answer.status);
     if (answer.status) return answer;
     line = text;
   }
@@ -134,10 +137,10 @@ async function finish(upstream: UpstreamLine, tag: string, bytes: string): Promi
 
 async function readReply(upstream: UpstreamLine): Promise<Reply> {
   const line = await upstream.channel.readLine(MAX_LINE);
-  const literal = literalAtEnd(line);
-  if (literal) {
+  let piece = line;
+  for (let literal = literalAtEnd(piece); literal; literal = literalAtEnd(piece)) {
     await upstream.channel.discard(literal.size);
-    await upstream.channel.readLine(MAX_LINE);
+    piece = await upstream.channel.readLine(MAX_LINE);
   }
   const reply = parseReply(line);
   if (!reply) throw new Refused("unavailable", "the backend does not speak IMAP");
