@@ -1,17 +1,36 @@
+import { readUsers } from "../auth/read-users.ts";
+import { readTextFile } from "../config/files.ts";
 import { loadConfig } from "../config/load.ts";
-import { formatProblem } from "../config/problem.ts";
+import { formatProblem, type Problem } from "../config/problem.ts";
+import type { Config } from "../config/schema.ts";
+import { loadSenders } from "../config/senders.ts";
+
+const MAX_USERS_BYTES = 32 * 1024 * 1024;
 
 /** `postern check`: every problem and warning of a configuration, one line each; 1 when it cannot be used. */
 export async function check(file: string): Promise<number> {
   const result = loadConfig(file);
   for (const warning of result.warnings) console.log(`warning: ${formatProblem(warning)}`);
-  if (result.ok) {
+  const problems = result.ok ? await problemsOfFiles(result.config) : result.problems;
+  if (problems.length === 0) {
     console.log(`${file}: good`);
     return 0;
   }
-  for (const problem of result.problems) console.error(formatProblem(problem));
-  console.error(
-    `${file}: ${result.problems.length === 1 ? "1 problem" : `${result.problems.length} problems`}`,
-  );
+  for (const problem of problems) console.error(formatProblem(problem));
+  console.error(`${file}: ${problems.length === 1 ? "1 problem" : `${problems.length} problems`}`);
   return 1;
+}
+
+/** What is wrong with the files that a good configuration names. */
+async function problemsOfFiles(config: Config): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const { path } of config.authentication.sources) {
+    const file = readTextFile(path, MAX_USERS_BYTES);
+    const users = file.ok && (await readUsers(file.text, path, Object.keys(config.backends)));
+    if (users) problems.push(...users.problems);
+  }
+  const { map } = config.submission.senders;
+  const senders = map === undefined ? undefined : loadSenders(map);
+  if (senders && !senders.ok) problems.push(...senders.problems);
+  return problems;
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { chown, mkdir, readdir, readFile } from "node:fs/promises";
+import { chown, mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { Certificate } from "./certificates.ts";
@@ -23,6 +23,8 @@ export interface PostfixOptions {
   readonly certificate?: Certificate;
   /** A submission server: everybody signs in, by this socket of a Dovecot's `service auth`. */
   readonly auth?: string;
+  /** Takes mail, and keeps it in its queue for good. */
+  readonly hold?: boolean;
   /** Further lines of main.cf. */
   readonly settings?: string;
   readonly name?: string;
@@ -46,6 +48,8 @@ export interface Postfix extends AsyncDisposable {
   kept(domain: string): Promise<Kept[]>;
   /** Waits until a domain has so many messages; gives them. */
   keeps(domain: string, count: number): Promise<Kept[]>;
+  /** The queue files of what it has taken, with `hold`; those that it never finished are none. */
+  held(): Promise<Buffer[]>;
   /** Waits until nothing is on its way any more. */
   settled(): Promise<void>;
   log(): string;
@@ -107,6 +111,13 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
         },
       );
       return found;
+    },
+    async held() {
+      const names = await readdir(folder.at("queue", "hold"));
+      const files = names.map((file) => folder.at("queue", "hold", file));
+      const modes = await Promise.all(files.map(async (file) => (await stat(file)).mode));
+      // cleanup(8) makes a file executable when all of it is on the disk, and only then says so.
+      return Promise.all(files.filter((_, at) => (modes[at] ?? 0) & 0o100).map((file) => readFile(file)));
     },
     settled: async () => {
       await eventually(
@@ -219,6 +230,7 @@ smtpd_tls_security_level = ${options.tls === "none" ? "none" : "encrypt"}
 smtpd_tls_auth_only = ${options.tls === "none" ? "no" : "yes"}
 smtpd_tls_wrappermode = ${options.tls === "implicit" ? "yes" : "no"}
 ${options.certificate ? `smtpd_tls_cert_file = ${path}/cert.pem\nsmtpd_tls_key_file = ${path}/key.pem` : ""}
+${options.hold ? "smtpd_client_restrictions = check_client_access static:HOLD" : ""}
 ${options.settings ?? ""}
 `;
 }

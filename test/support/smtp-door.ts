@@ -21,6 +21,8 @@ export interface SmtpDoorOptions {
   readonly speaks?: readonly ("submission" | "smtp" | "lmtp")[];
   /** Domains that go to each backend, by its name, for mail from other servers. */
   readonly domains?: Readonly<Record<string, string | readonly string[]>>;
+  /** Further files beside postern.yaml. */
+  readonly files?: Readonly<Record<string, string>>;
   readonly listenerKeys?: Readonly<Record<string, unknown>>;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
@@ -52,7 +54,12 @@ export async function openSmtpDoor(options: SmtpDoorOptions): Promise<SmtpDoor> 
   const host = "127.0.0.1";
   const gateway = await startGateway({
     users: options.users ?? { "nobody@example.org": "unused" },
-    files: { "door.pem": own.cert, "door.key": own.key, "backends.pem": options.authority.ca },
+    files: {
+      "door.pem": own.cert,
+      "door.key": own.key,
+      "backends.pem": options.authority.ca,
+      ...options.files,
+    },
     config: {
       hostname: "door.example.org",
       workers: 0,
