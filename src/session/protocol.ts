@@ -29,6 +29,8 @@ export interface Desk {
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */
   refused(kind: Refusal["kind"] | EnvelopeRefusal, detail: string): void;
+  /** Tells what became of a message that the backend had whole; undefined when nobody knows. */
+  delivered(accepted: boolean | undefined): void;
   /** Tells the log of what would have been refused. */
   observed(what: string, details: Readonly<Record<string, string>>): void;
 }

@@ -52,6 +52,8 @@ export interface Observer {
   failed(session: Session, error: unknown): void;
   /** Mail on its way was refused; the session goes on. */
   refusedMail(session: Session, kind: string, detail: string): void;
+  /** A backend had a message whole, and took it, refused it, or was not heard of again. */
+  delivered(session: Session, accepted: boolean | undefined): void;
   /** A rule in observe mode would have refused something. */
   observed(session: Session, what: string, details: Readonly<Record<string, string>>): void;
   closed(session: Session, reason: string): void;
@@ -98,6 +100,7 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
     recipient: () => rooms.policy.recipient(session.facts),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
     refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
+    delivered: (accepted) => rooms.telemetry.delivered(session, accepted),
     observed: (what, details) => rooms.telemetry.observed(session, what, details),
   };
 }

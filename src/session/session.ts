@@ -89,6 +89,8 @@ export class Session {
   accepted = false;
   /** What the account record will say: "none" while nobody tried to sign in, "ok", or the last refusal's kind. */
   outcome = "none";
+  /** Messages that a backend took. */
+  messages = 0;
   /** How often this session was told no. */
   refusals = 0;
   /** Whether any command of this session has made sense in its protocol. */

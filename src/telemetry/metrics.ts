@@ -28,6 +28,12 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener", "outcome"] as const,
     registers,
   });
+  const messages = new Counter({
+    name: "postern_messages_total",
+    help: "Messages that backends had whole: accepted, refused, or of unknown fate.",
+    labelNames: ["listener", "outcome"] as const,
+    registers,
+  });
   const refusals = new Counter({
     name: "postern_refusals_total",
     help: "Every no that was said, by its kind.",
@@ -98,6 +104,7 @@ export function createMetrics(readings: Readings) {
   return {
     connections,
     logins,
+    messages,
     refusals,
     wouldRefuse,
     bans,

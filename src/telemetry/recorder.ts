@@ -54,6 +54,11 @@ export function createRecorder(
       session.refusals += 1;
       log[session.refusals > 1 ? "debug" : "info"]({ ...who(session), kind, reason: detail }, "refused");
     },
+    delivered(session, accepted) {
+      if (accepted) session.messages += 1;
+      const outcome = accepted === undefined ? "unknown" : accepted ? "accepted" : "refused";
+      metrics.messages.inc({ listener: session.frontend.listener, outcome });
+    },
     observed(session, what, details) {
       metrics.wouldRefuse.inc({ limit: what });
       const shown = Object.entries(details).map(([name, value]) => [name, printable(value)]);
@@ -94,6 +99,7 @@ function account(
     outcome: session.outcome,
     reason,
     refusals: session.refusals,
+    ...(session.messages > 0 && { messages: session.messages }),
     durations: Object.fromEntries(stages),
     durationMs: Math.round(performance.now() - session.startedAt),
     bytes,

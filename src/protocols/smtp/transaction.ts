@@ -311,10 +311,15 @@ class MailRelay {
     return this.#said ? "again" : "go on";
   }
 
+  /** The backend has a message whole; what it says of it now is what becomes of it. */
+  #watch(slot: Slot): void {
+    void slot.reply.then((answer) => this.#desk.delivered(answer && isPositive(answer)));
+  }
+
   async #endOfData(pieces: readonly Buffer[]): Promise<void> {
     if (this.#lost) return this.#queue.say(envelopeReply("unknownFate"));
     this.#owe();
-    this.#queue.expect();
+    this.#watch(this.#queue.expect());
     await this.#pass(pieces);
   }
 
@@ -344,6 +349,7 @@ class MailRelay {
     if (this.#lost) return this.#say(envelopeReply("unknownFate"));
     this.#owe();
     const slot = this.#queue.expect();
+    if (chunk.last) this.#watch(slot);
     if (chunk.last) this.#endTransaction();
     else if (!isPositive((await slot.reply) ?? { code: 451, lines: [] })) this.#spoiled = true;
     return "go on";
