@@ -7,6 +7,8 @@ import type { Session } from "./session.ts";
 export interface Entry {
   readonly credential?: Credential;
   readonly recipient?: string;
+  /** Whether the message that the recipient belongs to has been counted already. */
+  readonly counted?: boolean;
 }
 
 /** By a password. */

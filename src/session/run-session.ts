@@ -71,11 +71,15 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
     session.enter("greeted");
     session.startLoginDeadline();
     await session.protocol.greet(session);
-    for (let finished = false; !finished; ) {
+    for (;;) {
       await using entered = await knock(session, rooms);
-      finished = entered.finished;
-      if (entered.upstream) reason = await carry(session, entered.upstream, rooms);
-      if (reason === AGAIN) finished = backToTheDoor(session);
+      const ended = entered.upstream && (await carry(session, entered.upstream, rooms));
+      if (ended === AGAIN) {
+        session.comeBack();
+        continue;
+      }
+      reason = ended ?? reason;
+      if (entered.finished) break;
     }
   } catch (error) {
     reason = await sayWhy(session, rooms, error);
@@ -103,12 +107,6 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
     delivered: (accepted) => rooms.telemetry.delivered(session, accepted),
     observed: (what, details) => rooms.telemetry.observed(session, what, details),
   };
-}
-
-function backToTheDoor(session: Session): false {
-  session.accepted = false;
-  session.enter("greeted");
-  return false;
 }
 
 /** What came of one login: an upstream and the seats that go with it, or nothing. */
@@ -147,7 +145,7 @@ async function serveLogin(
   session.enter("authenticating");
   const { route, signIn } = login.credential
     ? await letIn(session, login.credential, rooms, held)
-    : await takeIn(session, login.recipient ?? "", rooms);
+    : await takeIn(session, login, rooms);
   session.backend = route.backend;
 
   session.enter("connecting");
@@ -169,12 +167,12 @@ async function serveLogin(
 /** Another server's message begins: whether it may, and where its recipient's mail goes. */
 async function takeIn(
   session: Session,
-  recipient: string,
+  { recipient = "", counted }: Entry,
   rooms: Rooms,
 ): Promise<{ readonly route: Route; readonly signIn: undefined }> {
   session.enter("routing");
   const route = rooms.router.routeRecipient(recipient, session.protocol.name);
-  await rooms.policy.message(session.facts);
+  if (!counted) await rooms.policy.message(session.facts);
   await rooms.policy.recipient(session.facts);
   return { route, signIn: undefined };
 }

@@ -97,6 +97,7 @@ export class Session {
   understoodAny = false;
   /** What the greeting asked for a digest over (RFC 1939 7), if it did. */
   stamp: string | undefined;
+  #atTheDoorSince = this.startedAt;
   #stage: Stage = "accepted";
   #stageSince = this.startedAt;
   #errors = 0;
@@ -195,9 +196,17 @@ export class Session {
     else this.channel.setDeadline(ms, late);
   }
 
+  /** A session that comes back to the door has all the time of a new one. */
+  comeBack(): void {
+    this.accepted = false;
+    this.#atTheDoorSince = performance.now();
+    this.enter("greeted");
+    this.startLoginDeadline();
+  }
+
   /** Milliseconds until the login deadline. */
   get loginTimeLeftMs(): number {
-    return Math.max(this.startedAt + this.frontend.loginTimeoutMs - performance.now(), 0);
+    return Math.max(this.#atTheDoorSince + this.frontend.loginTimeoutMs - performance.now(), 0);
   }
 
   /** From now on `bytes` are the relay's, and `stop` ends it. */

@@ -268,7 +268,7 @@ class MailRelay {
     const mail = this.#mail;
     if (!mail) return this.#say(reply({ kind: "order", detail: "" }, "command", this.#session.id));
     said.mail = mail;
-    said.next = { recipient, mail, rcpt, reply: undefined, mailTaken: false };
+    said.next = { recipient, counted: true, mail, rcpt, reply: undefined, mailTaken: false };
     return "again";
   }
 
