@@ -25,7 +25,9 @@ export async function swaks(account: Account, { from, to, message }: Outgoing): 
     account.user,
   );
   args.push("--auth-password", account.password, "--from", from, "--to", to.join(","));
-  args.push("--data", `@${await home.write("message", withLf(message))}`);
+  // swaks ends the last line itself, whether it has its end or not.
+  const unended = withLf(message).toString("latin1").replace(/\n$/, "");
+  args.push("--data", `@${await home.write("message", Buffer.from(unended, "latin1"))}`);
   return await runProcess("swaks", args, { timeoutMs: PATIENCE });
 }
 
