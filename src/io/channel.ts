@@ -14,6 +14,19 @@ const READ_AHEAD = 16 * 1024;
 
 const ignore = (): void => {};
 
+/** What a finished handshake agreed on. */
+export interface TlsFacts {
+  /** "TLSv1.3" and the like. */
+  readonly version: string;
+  /** OpenSSL's name of the cipher suite. */
+  readonly cipher: string;
+  readonly resumed: boolean;
+  /** RFC 6066 3: the name that the client asked for, where it asked. */
+  readonly serverName?: string;
+  /** RFC 7301: the protocol that both agreed on, where the client asked. */
+  readonly alpn?: string;
+}
+
 export interface Detached {
   readonly socket: Socket;
   /** What had arrived and was not read: it goes before everything that the socket still brings. */
@@ -44,7 +57,7 @@ export class Channel {
   #handshaking = false;
   /** Bytes that moved before TLS took the connection over. */
   #clearBytes = { read: 0, written: 0 };
-  #tlsVersion: string | undefined;
+  #tls: TlsFacts | undefined;
 
   /** `budget`: how many bytes may be read before `detach`; beyond it reading is refused as "tooLong". */
   constructor(socket: Socket, budget: number) {
@@ -57,9 +70,9 @@ export class Channel {
     return "encrypted" in this.#socket;
   }
 
-  /** "TLSv1.3" and the like, once its handshake was done. */
-  get tlsVersion(): string | undefined {
-    return this.#tlsVersion;
+  /** Undefined while the connection is in clear text. */
+  get tls(): TlsFacts | undefined {
+    return this.#tls;
   }
 
   /** Bytes of the protocol, without what TLS adds. */
@@ -198,7 +211,7 @@ export class Channel {
     });
     this.#waiting.read = undefined;
     this.#handshaking = false;
-    this.#tlsVersion = socket.getProtocol() ?? undefined;
+    this.#tls = factsOf(socket);
   }
 
   /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */
@@ -318,4 +331,15 @@ export class Channel {
     // Whoever takes it over listens for its close; until then an error must find somebody.
     socket.on("error", ignore);
   }
+}
+
+function factsOf(socket: TLSSocket): TlsFacts {
+  const { alpnProtocol, servername } = socket as TLSSocket & { servername?: string | false };
+  return {
+    version: socket.getProtocol() ?? "unknown",
+    cipher: socket.getCipher()?.name ?? "unknown",
+    resumed: socket.isSessionReused(),
+    ...(servername && { serverName: servername }),
+    ...(alpnProtocol && { alpn: alpnProtocol }),
+  };
 }

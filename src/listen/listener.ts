@@ -15,9 +15,13 @@ export interface ListenerOptions {
   readonly host?: string;
 }
 
-export interface AcceptedPeer {
+interface Address {
   readonly address: string;
   readonly port: number;
+}
+
+export interface AcceptedPeer extends Address {
+  readonly local: Address;
 }
 
 /** Why a listener could not be opened, in an operator's words. */
@@ -41,10 +45,11 @@ export function bind(
     keepAliveInitialDelay: KEEP_ALIVE_AFTER,
   });
   server.on("connection", (socket) => {
-    const { remoteAddress, remotePort } = socket;
+    const { remoteAddress, remotePort, localAddress = "", localPort = 0 } = socket;
     // Gone before we looked: a scan, or a health check that only connects.
     if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
-    accept(socket, { address: plainIPv4(remoteAddress), port: remotePort });
+    const local = { address: plainIPv4(localAddress), port: localPort };
+    accept(socket, { address: plainIPv4(remoteAddress), port: remotePort, local });
   });
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) =>

@@ -6,10 +6,18 @@ import type { Facts } from "../policy/limit-key.ts";
 import { Refused } from "../refusal.ts";
 import type { Protocol } from "./protocol.ts";
 
-export interface Peer {
+export interface Address {
   /** Textual address; an IPv4 client of an IPv6 socket is an IPv4 client. */
   readonly address: string;
   readonly port: number;
+}
+
+/** Who the client is: whom limits count, routes and backends hear of, and the log names. */
+export interface Peer extends Address {
+  /** Where it connected to, as it saw it. */
+  readonly local: Address;
+  /** Who is at the other end of our socket, where that is a trusted proxy which spoke for the client. */
+  readonly via?: Address;
 }
 
 export type Stage =

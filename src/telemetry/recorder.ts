@@ -95,7 +95,7 @@ function account(
   return {
     ...who(session),
     protocol: session.protocol.name,
-    tls: session.channel.tlsVersion ?? "none",
+    tls: session.channel.tls?.version ?? "none",
     outcome: session.outcome,
     reason,
     refusals: session.refusals,

@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import { imap } from "../../src/protocols/imap/index.ts";
 import { type Frontend, Session } from "../../src/session/session.ts";
 
+const PEER = { address: "192.0.2.1", port: 40_000, local: { address: "192.0.2.25", port: 143 } };
+
 /** A frontend of an IMAP listener that offers what there is; TLS is the test's own. */
 export function frontend(more: Partial<Frontend> = {}): Frontend {
   return {
@@ -31,5 +33,5 @@ export function frontend(more: Partial<Frontend> = {}): Frontend {
 
 /** The real session on any connection. */
 export function sessionOn(socket: Socket, more: Partial<Frontend> = {}): Session {
-  return new Session(socket, { address: "192.0.2.1", port: 40_000 }, frontend(more));
+  return new Session(socket, PEER, frontend(more));
 }

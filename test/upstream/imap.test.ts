@@ -178,7 +178,7 @@ test("STARTTLS, and what was offered before it is asked again", async (t) => {
   const [, second] = /^(\S+) CAPABILITY$/.exec(await visit.hear(/ CAPABILITY$/)) ?? [];
   visit.say(`* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n${second} OK\r\n`);
   assert.deepEqual(await opened, ["IMAP4rev1", "AUTH=PLAIN"]);
-  assert.equal(upstream.channel.tlsVersion, "TLSv1.3");
+  assert.equal(upstream.channel.tls?.version, "TLSv1.3");
 });
 
 for (const [what, script] of Object.entries({
