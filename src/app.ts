@@ -33,6 +33,7 @@ import { wrapServer } from "./tls/frontend.ts";
 import { selfSigned } from "./tls/self-signed.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
 import { type Connect, endpointConnector } from "./upstream/connector.ts";
+import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
 
@@ -219,15 +220,16 @@ function serviceFor(
 
 /** One connector for each protocol of each backend, by its service name. */
 function openConnectors(config: Config, board: CapabilityBoard): Map<string, Service> {
-  const services = Object.entries(config.backends).flatMap(([backend, { host, trust, protocols }]) =>
-    Object.entries(protocols).map(([name, { port, tls }]): Service => {
+  const services = Object.entries(config.backends).flatMap(([backend, { host, trust, helo, protocols }]) =>
+    Object.entries(protocols).map(([name, { port, tls, identity }]): Service => {
       const protocol = protocolOf(name);
+      const introduction = new Introduction(identity);
       const connect: Connect = endpointConnector(
-        { backend, protocol: name, host, port, tls, trust, ourName: config.hostname },
+        { backend, protocol: name, host, port, tls, trust, helo, introduction, ourName: config.hostname },
         config.timeouts.connect,
         (capabilities) => board.learn(protocol.name, backend, capabilities),
       );
-      return { backend, name: serviceName(backend, name), protocol, connect };
+      return { backend, name: serviceName(backend, name), protocol, connect, introduction };
     }),
   );
   return new Map(services.map((service) => [service.name, service]));
@@ -242,11 +244,15 @@ function makeConnector(config: Config, services: ReadonlyMap<string, Service>): 
       const service = serviceFor(services, route.backend, session.protocol.name);
       if (!service) throw new Error(`no connector for ${route.backend}`);
       const conversationMs = Math.max(session.loginTimeLeftMs - LAST_WORDS, 1);
-      return service.connect({ signal: session.signal, conversationMs });
+      const trusted = config.backends[route.backend]?.login === "none" && session.user !== undefined;
+      const client = clientFacts(session, trusted ? route.login : undefined);
+      return service.connect({ signal: session.signal, conversationMs, client });
     },
     signIn(route, credential, identity) {
       const backend = config.backends[route.backend];
       if (!backend) throw new Error(`no backend ${route.backend}`);
+      // The backend takes our word for it.
+      if (backend.login === "none") return undefined;
       return signInAs(backend.login, route.login, credential, identity.password);
     },
   };

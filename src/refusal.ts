@@ -49,6 +49,8 @@ export interface Refusal {
   readonly detail: string;
   /** When trying again makes sense, in milliseconds from now. */
   readonly retryAfterMs?: number;
+  /** What a backend said to this client itself, in the client's own protocol, as whole lines: it hears just that. */
+  readonly verbatim?: string;
 }
 
 /** What only mail on its way is refused for: no reason to end a session, or to try again as somebody else. */
@@ -76,10 +78,19 @@ export class Refused extends Error {
   override readonly name = "Refused";
   readonly refusal: Refusal;
 
-  constructor(kind: Refusal["kind"], detail: string, more: { retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    kind: Refusal["kind"],
+    detail: string,
+    more: { retryAfterMs?: number; verbatim?: string; cause?: unknown } = {},
+  ) {
     super(`${kind}: ${detail}`, "cause" in more ? { cause: more.cause } : undefined);
-    this.refusal =
-      more.retryAfterMs === undefined ? { kind, detail } : { kind, detail, retryAfterMs: more.retryAfterMs };
+    const { retryAfterMs, verbatim } = more;
+    this.refusal = {
+      kind,
+      detail,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(verbatim !== undefined && { verbatim }),
+    };
   }
 }
 

@@ -101,12 +101,44 @@ function checkBackend(
 ): void {
   checkTrust(backend, report);
   checkLoop(backend, listeners, report);
+  checkLogin(backend, report);
+  checkIdentity(backend, report);
   const { pointer, value } = backend;
   if (isLoopback(value.host)) return;
   for (const [name, endpoint] of Object.entries(value.protocols)) {
     if (endpoint.tls !== "none") continue;
     const place = value.tls === "none" ? `${pointer}/tls` : `${pointer}/protocols/${name}/tls`;
     report.warn(place, "sends passwords and mail over the network in clear text", { found: "none" });
+  }
+}
+
+/** Protocols that nobody enters without signing in at the backend itself. */
+const ENTERED: ReadonlySet<string> = new Set(["imap", "pop3", "sieve"]);
+
+function checkLogin({ pointer, value: { login, protocols } }: Entry<BackendConfig>, report: Report): void {
+  const entered = Object.keys(protocols).filter((name) => ENTERED.has(name));
+  if (login === "none" && entered.length > 0)
+    report.error(
+      `${pointer}/login`,
+      `cannot be none: nobody reads mail by ${entered.join(", ")} without signing in`,
+      {
+        found: "none",
+        valid: "passthrough, { master: … }, or a backend of its own for submission",
+      },
+    );
+}
+
+/** Which ways each protocol has, beside those that work for all. */
+function checkIdentity({ pointer, value }: Entry<BackendConfig>, report: Report): void {
+  for (const [name, { identity }] of Object.entries(value.protocols)) {
+    const wrong = name === "imap" ? identity === "xclient" : identity === "id";
+    if (!wrong) continue;
+    const place =
+      identity === value.identity ? `${pointer}/identity` : `${pointer}/protocols/${name}/identity`;
+    report.error(place, `is nothing that ${name} has`, {
+      found: identity,
+      valid: `auto, none, proxy-v1, proxy-v2, ${name === "imap" ? "id" : "xclient"}, also as ${name}: { port, identity }`,
+    });
   }
 }
 

@@ -102,7 +102,7 @@ function describeSource(source: SecretSource): string {
   return "env" in source ? `{ env: ${source.env} }` : `{ file: ${source.file} }`;
 }
 
-/** Fills in, in place, what an absent key means where only its surroundings tell: names and TLS of ports. */
+/** Fills in, in place, what an absent key means where only its surroundings tell: names, and what is said of ports. */
 export function fillComputed(value: unknown): void {
   if (!isMembers(value)) return;
   value["hostname"] ??= hostname();
@@ -118,7 +118,11 @@ function fillBackend(backend: Members): void {
   const protocols = backend["protocols"];
   if (!isMembers(protocols)) return;
   for (const [name, endpoint] of Object.entries(protocols))
-    protocols[name] = { tls: backend["tls"], ...(isMembers(endpoint) ? endpoint : { port: endpoint }) };
+    protocols[name] = {
+      tls: backend["tls"],
+      identity: backend["identity"],
+      ...(isMembers(endpoint) ? endpoint : { port: endpoint }),
+    };
 }
 
 function isMembers(value: unknown): value is Members {

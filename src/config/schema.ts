@@ -10,6 +10,7 @@ import { DURATION_PATTERN, LIMIT_PATTERN, type Limit, SIZE_PATTERN } from "./uni
 const PROTOCOLS = ["imap", "submission", "smtp", "pop3", "sieve"] as const;
 const CLIENT_TLS = ["starttls", "implicit"] as const;
 const BACKEND_TLS = ["none", "starttls", "implicit"] as const;
+const IDENTITIES = ["auto", "none", "proxy-v1", "proxy-v2", "xclient", "id"] as const;
 const MODES = ["enforce", "observe"] as const;
 const COUNTED = ["connections", "authFailures", "sessions", "messages", "recipients"] as const;
 const COUNTED_PER = ["ip", "user", "domain", "listener"] as const;
@@ -196,21 +197,28 @@ const AuthenticationSchema = mapping(
   { description: "Who may sign in." },
 );
 
-/** Written as a port, or with its own TLS; loaded always as both, the backend's `tls` filled in. */
-const EndpointSchema = Type.Unsafe<{ port: number; tls: (typeof BACKEND_TLS)[number] }>({
+interface EndpointConfig {
+  port: number;
+  tls: (typeof BACKEND_TLS)[number];
+  identity: (typeof IDENTITIES)[number];
+}
+
+/** Written as a port, or with what is its own; loaded always whole, the backend's `tls` and `identity` filled in. */
+const EndpointSchema = Type.Unsafe<EndpointConfig>({
   anyOf: [
     port(1, { description: "The TCP port." }),
     mapping(
       {
         port: port(1, { description: "The TCP port." }),
         tls: Type.Optional(choice(BACKEND_TLS, { description: "Instead of the backend's `tls`." })),
+        identity: Type.Optional(choice(IDENTITIES, { description: "Instead of the backend's `identity`." })),
       },
       {},
     ),
   ],
   unit: "endpoint",
-  valid: "a port from 1 to 65535, or { port: PORT, tls: none | starttls | implicit }",
-  description: "The port of this protocol, or `{ port, tls }` where its TLS differs from the backend's.",
+  valid: "a port from 1 to 65535, or { port, tls, identity }",
+  description: "The port of this protocol, or `{ port, tls, identity }` where it differs from the backend's.",
 });
 
 const TrustSchema = mapping(
@@ -269,14 +277,26 @@ const BackendSchema = mapping(
       { minProperties: 1, description: "What it speaks, and on which ports; at least one." },
     ),
     trust: TrustSchema,
-    login: Type.Union([Type.Literal("passthrough"), MasterSchema], {
+    login: Type.Union([Type.Literal("passthrough"), MasterSchema, Type.Literal("none")], {
       default: "passthrough",
-      valid: "passthrough, or { master: { user, password, separator } }",
-      description: "How Postern signs in there: with the client's own password, or as a master user.",
+      valid: "passthrough, { master: { user, password, separator } } or none",
+      description:
+        "How Postern signs in there: with the client's own password, as a master user, or not at all: a relay that " +
+        "trusts Postern takes its word (submission only; by XCLIENT it hears who signed in).",
     }),
-    identity: choice(["none"], {
-      default: "none",
-      description: "How the backend learns the client's address.",
+    identity: choice(IDENTITIES, {
+      default: "auto",
+      description:
+        "How the backend learns the client's address. `auto`: by XCLIENT or IMAP ID where the backend offers them, by " +
+        "a PROXY header where it says nothing without one. The others are used as told, and a session ends rather " +
+        "than go on without. Whoever Postern is to a backend (`login_trusted_networks`, " +
+        "`smtpd_authorized_xclient_hosts`), nobody else must reach it from Postern's address.",
+    }),
+    helo: choice(["own", "client"], {
+      default: "own",
+      description:
+        "The name in EHLO: this gateway's, or the client's, for a backend that can be told in no other way. Behind " +
+        "XCLIENT it is always the client's.",
     }),
   },
   { description: "One mail server behind the gateway." },

@@ -49,6 +49,39 @@ export interface SignIn {
   readonly own: boolean;
 }
 
+/** Who the client of a session is, as a backend may be told. */
+export interface ClientFacts {
+  readonly address: string;
+  readonly port: number;
+  /** Where it connected to. */
+  readonly local: { readonly address: string; readonly port: number };
+  /** Nobody's: Postern asks for itself, and is itself the client. */
+  readonly own?: boolean;
+  /** The session's id. */
+  readonly session: string;
+  readonly tls?: {
+    readonly version: string;
+    readonly cipher: string;
+    readonly serverName?: string;
+    readonly alpn?: string;
+    /** The name in a client certificate that was verified. */
+    readonly commonName?: string;
+  };
+  /** How it named itself in SMTP. */
+  readonly hello?: Hello;
+  /** Who has signed in, by the name at the backend, where the backend is to believe us. */
+  readonly login?: string;
+}
+
+/** How an SMTP client named itself, and by which command. */
+export interface Hello {
+  readonly name: string;
+  readonly extended: boolean;
+}
+
+/** How a backend is told who the client is, once the connection stands: `offered`, by what it offers, if it does. */
+export type Telling = "nothing" | "offered" | "xclient" | "id";
+
 /** A live connection to a backend, in the words that a protocol needs to speak on it. */
 export interface UpstreamLine {
   readonly channel: Channel;
@@ -58,6 +91,13 @@ export interface UpstreamLine {
   readonly tls: "none" | "starttls" | "implicit";
   /** The name that we go by, for a HELO. */
   readonly ourName: string;
+  /** For whom it is made. */
+  readonly client: ClientFacts;
+  readonly telling: Telling;
+  /** Whether the client's name goes into HELO instead of ours. */
+  readonly helloAsClient: boolean;
+  /** Says what came of telling: by what, or why not. */
+  told(by: "xclient" | "id" | undefined, whyNot?: string): void;
   /** STARTTLS: begins TLS now, verified as configured. */
   startTls(): Promise<void>;
   /** What the backend offers before login, once `learned`. */
@@ -78,6 +118,8 @@ export interface Protocol<L extends Entry = Entry> {
   readLogin(session: Session): Promise<L | undefined>;
   /** Says no to a login, or, without one, to the session; `final` when the session ends with it. */
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
+  /** How the client named itself, where the protocol has clients do so. */
+  helloOf?(session: Session): Hello | undefined;
   /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */
   openUpstream(upstream: UpstreamLine): Promise<readonly string[]>;
   /** Signs in at an opened backend, or delivers there; returns what it offers from now on, where it says so. */

@@ -38,7 +38,8 @@ export interface Rooms {
   };
   readonly connector: {
     connect(session: Session, route: Route): Promise<Upstream>;
-    signIn(route: Route, credential: Credential, identity: Identity): SignIn;
+    /** Undefined where the backend takes our word for who it is. */
+    signIn(route: Route, credential: Credential, identity: Identity): SignIn | undefined;
   };
   /** Moves bytes both ways until one side ends; says why it ended. */
   readonly relay: (session: Session, upstream: Upstream) => Promise<string>;
@@ -183,7 +184,7 @@ async function letIn(
   credential: Credential,
   rooms: Rooms,
   held: AsyncDisposableStack,
-): Promise<{ readonly route: Route; readonly signIn: SignIn }> {
+): Promise<{ readonly route: Route; readonly signIn: SignIn | undefined }> {
   const { protocol, peer } = session;
   session.user = credential.authcid;
   const attempt = await rooms.policy.attempt(session.facts, session.signal);

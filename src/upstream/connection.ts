@@ -1,7 +1,10 @@
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { Channel, ChannelClosed } from "../io/channel.ts";
 import { type Refusal, Refused } from "../refusal.ts";
-import type { UpstreamLine } from "../session/protocol.ts";
+import type { ClientFacts, Telling, UpstreamLine } from "../session/protocol.ts";
 import type { Service } from "./connector.ts";
+import type { Header } from "./identity.ts";
 import { reasonOf } from "./reason.ts";
 
 /** All bytes of a backend before login. */
@@ -12,8 +15,17 @@ const MAX_CONVERSATION = 30_000;
 /** What our side of the channel says when the backend breaks its rules. */
 const OF_THE_CHANNEL: ReadonlySet<Refusal["kind"]> = new Set(["tooLong", "bytesAfterStartTls"]);
 
+/** A backend that took the connection, and then said not one byte. */
+export class Silent extends Refused {}
+
+/** Whom a connection is for, and what went before everything else on it. */
+interface Purpose {
+  readonly client: ClientFacts;
+  readonly header: Header;
+}
+
 /** Who waits for a backend, and for how long. */
-export interface Waiting {
+export interface Patience {
   /** Aborted when nobody waits any more. */
   readonly signal: AbortSignal;
   /** The most that the conversation before the relay may take, in milliseconds. */
@@ -27,13 +39,20 @@ export interface Waiting {
 export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
   readonly channel: Channel;
   offers: readonly string[] = [];
+  readonly client: ClientFacts;
   readonly #service: Service;
-  readonly #waiting: Waiting;
+  readonly #waiting: Patience;
+  readonly #header: Header;
+  readonly #tcp: Socket;
+  #secured: TLSSocket | undefined;
   #patience = MAX_CONVERSATION;
   readonly #abandon = (): void => this.channel.destroy();
 
-  constructor(socket: ConstructorParameters<typeof Channel>[0], service: Service, waiting: Waiting) {
+  constructor(socket: Socket, service: Service, waiting: Patience, { client, header }: Purpose) {
     this.channel = new Channel(socket, BUDGET);
+    this.client = client;
+    this.#header = header;
+    this.#tcp = socket;
     this.#service = service;
     this.#waiting = waiting;
     waiting.signal.addEventListener("abort", this.#abandon);
@@ -55,6 +74,28 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
     return this.#service.tls;
   }
 
+  get telling(): Telling {
+    return this.#service.introduction.telling(this.#header, this.#own);
+  }
+
+  get helloAsClient(): boolean {
+    return this.#service.helo === "client";
+  }
+
+  get #own(): boolean {
+    return this.client.own ?? false;
+  }
+
+  /** When the backend's certificate ends, where it has shown one. */
+  get certificateEnds(): Date | undefined {
+    const certificate = this.#secured?.getPeerX509Certificate();
+    return certificate && new Date(certificate.validTo);
+  }
+
+  told(by: "xclient" | "id" | undefined, whyNot?: string): void {
+    this.#service.introduction.told(this.#own, whyNot === undefined ? { by } : { by, whyNot });
+  }
+
   learned(capabilities: readonly string[]): void {
     this.offers = capabilities;
     this.#service.learned(capabilities);
@@ -68,12 +109,22 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
     this.channel.setDeadline(Math.min(connectTimeoutMs, this.#waiting.conversationMs), () =>
       this.#late("the TLS handshake"),
     );
-    await this.channel.startTls(wrap);
+    await this.channel.startTls((raw) => {
+      const wrapped = wrap(raw);
+      this.#secured = wrapped.socket;
+      return wrapped;
+    });
     this.#setDeadline();
   }
 
   async open<T>(talk: () => Promise<T>): Promise<T> {
-    return this.#talk(talk, this.#service.connectTimeoutMs);
+    try {
+      return await this.#talk(talk, this.#service.connectTimeoutMs);
+    } catch (error) {
+      if (!this.#own && !this.#waiting.signal.aborted)
+        this.#service.introduction.failed(this.#header, error instanceof Silent);
+      throw error;
+    }
   }
 
   async converse<T>(talk: () => Promise<T>): Promise<T> {
@@ -114,7 +165,13 @@ export class UpstreamConnection implements UpstreamLine, AsyncDisposable {
 
   #translate(error: unknown): unknown {
     if (this.#waiting.signal.aborted) return new ChannelClosed("the client is gone");
+    if (this.#tcp.bytesRead === 0) return new Silent("unavailable", this.#reason(error), { cause: error });
     if (error instanceof Refused && !OF_THE_CHANNEL.has(error.refusal.kind)) return error;
-    return new Refused("unavailable", `${this.#service.name}: ${reasonOf(error)}`, { cause: error });
+    return new Refused("unavailable", this.#reason(error), { cause: error });
+  }
+
+  #reason(error: unknown): string {
+    if (error instanceof Refused && !OF_THE_CHANNEL.has(error.refusal.kind)) return error.refusal.detail;
+    return `${this.#service.name}: ${reasonOf(error)}`;
   }
 }

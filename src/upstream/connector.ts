@@ -2,7 +2,9 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { lendingReads } from "../io/borrowed.ts";
 import { ChannelClosed } from "../io/channel.ts";
 import { Refused } from "../refusal.ts";
-import { UpstreamConnection, type Waiting } from "./connection.ts";
+import type { ClientFacts } from "../session/protocol.ts";
+import { type Patience, UpstreamConnection } from "./connection.ts";
+import { formatHeader, type Header, Introduction, ourselves } from "./identity.ts";
 import { reasonOf } from "./reason.ts";
 import { type Trust, tlsWrapper, type Wrap } from "./trust.ts";
 
@@ -16,6 +18,10 @@ export interface Endpoint {
   readonly trust: Trust;
   /** The name that we go by, for a HELO. */
   readonly ourName: string;
+  /** How it learns who the client is; without it not at all. */
+  readonly introduction?: Introduction;
+  /** Whose name stands in HELO; ours where nothing is said. */
+  readonly helo?: "own" | "client";
 }
 
 /** An endpoint with what is made of it once. */
@@ -25,7 +31,15 @@ export interface Service extends Endpoint {
   readonly wrap: Wrap | undefined;
   /** Bounds TCP, TLS, and all that the backend says before somebody signs in, each by itself. */
   readonly connectTimeoutMs: number;
+  readonly introduction: Introduction;
   readonly learned: (capabilities: readonly string[]) => void;
+}
+
+/** For whom a connection is made: for somebody, or for ourselves. */
+export interface Waiting extends Patience {
+  readonly client?: ClientFacts;
+  /** What to send first; without it what the endpoint is known to want. */
+  readonly header?: Header;
 }
 
 /** Throws only Refused("unavailable"), or ChannelClosed when nobody waits any more. */
@@ -47,10 +61,18 @@ export function endpointConnector(
     name: `${endpoint.backend} (${endpoint.host} port ${endpoint.port})`,
     wrap: endpoint.tls === "none" ? undefined : tlsWrapper(endpoint.host, endpoint.trust),
     connectTimeoutMs,
+    introduction: endpoint.introduction ?? new Introduction("none"),
     learned,
   };
   return async (waiting) => {
-    const upstream = new UpstreamConnection(await openSocket(service, waiting.signal), service, waiting);
+    const { signal, conversationMs } = waiting;
+    const header = waiting.header ?? (await service.introduction.ready(signal, conversationMs));
+    const socket = await openSocket(service, signal);
+    const client = waiting.client ?? ourselves(socket, service.ourName);
+    const upstream = new UpstreamConnection(socket, service, waiting, { client, header });
+    const first = formatHeader(header, client);
+    // Before TLS, and before the backend has said anything.
+    if (first) socket.write(first);
     if (service.tls !== "implicit") return upstream;
     try {
       await upstream.open(() => upstream.startTls());

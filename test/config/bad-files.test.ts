@@ -180,7 +180,7 @@ const ROWS: Record<string, readonly Row[]> = {
       "a login",
       backend("login: ▸master"),
       "backends.alpha.login",
-      /found text; valid: passthrough, or \{ master/,
+      /found text; valid: passthrough, \{ master/,
     ],
     [
       "a line break in a master's name",
@@ -189,10 +189,10 @@ const ROWS: Record<string, readonly Row[]> = {
       /without control/,
     ],
     [
-      "an identity of a later version",
-      backend("identity: ▸xclient"),
+      "an identity that nothing has",
+      backend("identity: ▸xforward"),
       "backends.alpha.identity",
-      /valid: none/,
+      /valid: auto, none, proxy-v1/,
     ],
     [
       "a network's prefix",
@@ -330,6 +330,24 @@ const ROWS: Record<string, readonly Row[]> = {
       "backends: { alpha: { host: localhost, protocols: { imap: ▸1143 } } }",
       "backends.alpha.protocols.imap",
       /own listener imap-1143/,
+    ],
+    [
+      "nobody signs in at a mailbox",
+      backend("login: ▸none"),
+      "backends.alpha.login",
+      /nobody reads mail by imap without signing in/,
+    ],
+    [
+      "XCLIENT for IMAP",
+      backend("identity: ▸xclient"),
+      "backends.alpha.identity",
+      /nothing that imap has \(found xclient; valid: auto, .* id, also as imap/,
+    ],
+    [
+      "ID for POP3",
+      "backends: { alpha: { host: a, protocols: { pop3: { port: 110, identity: ▸id } } } }",
+      "backends.alpha.protocols.pop3.identity",
+      /nothing that pop3 has/,
     ],
     [
       "mutual TLS without its certificate",

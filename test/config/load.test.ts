@@ -28,10 +28,11 @@ describe("what a short file leaves out has a good default", () => {
     assert.deepEqual(config.backends["alpha"], {
       host: "alpha.internal",
       tls: "starttls",
-      protocols: { imap: { port: 143, tls: "starttls" } },
+      protocols: { imap: { port: 143, tls: "starttls", identity: "auto" } },
       trust: { insecure: false },
       login: "passthrough",
-      identity: "none",
+      identity: "auto",
+      helo: "own",
     });
   });
 
@@ -82,14 +83,18 @@ describe("what a short file leaves out has a good default", () => {
 });
 
 describe("what can be written in two ways is loaded in one", () => {
-  test("a protocol's port takes the backend's TLS unless it has its own", () => {
+  test("a protocol's port takes the backend's TLS and identity unless it has its own", () => {
     const { backends } = load({
       backends: `backends:
-  plain: { host: 127.0.0.1, tls: none, protocols: { imap: 143 } }
-  mixed: { host: b, protocols: { imap: { port: 993, tls: implicit } } }`,
+  plain: { host: 127.0.0.1, tls: none, identity: none, protocols: { imap: 143 } }
+  mixed: { host: b, protocols: { imap: { port: 993, tls: implicit, identity: proxy-v2 } } }`,
     });
-    assert.deepEqual(backends["plain"]?.protocols.imap, { port: 143, tls: "none" });
-    assert.deepEqual(backends["mixed"]?.protocols.imap, { port: 993, tls: "implicit" });
+    assert.deepEqual(backends["plain"]?.protocols.imap, { port: 143, tls: "none", identity: "none" });
+    assert.deepEqual(backends["mixed"]?.protocols.imap, {
+      port: 993,
+      tls: "implicit",
+      identity: "proxy-v2",
+    });
   });
 
   test("one value or a list of them is a list", () => {
@@ -118,8 +123,12 @@ describe("what can be written in two ways is loaded in one", () => {
   a: { host: a, protocols: &ports { imap: 143 } }
   b: { host: b, tls: implicit, protocols: *ports }`,
     });
-    assert.deepEqual(config.backends["a"]?.protocols, { imap: { port: 143, tls: "starttls" } });
-    assert.deepEqual(config.backends["b"]?.protocols, { imap: { port: 143, tls: "implicit" } });
+    assert.deepEqual(config.backends["a"]?.protocols, {
+      imap: { port: 143, tls: "starttls", identity: "auto" },
+    });
+    assert.deepEqual(config.backends["b"]?.protocols, {
+      imap: { port: 143, tls: "implicit", identity: "auto" },
+    });
   });
 });
 

@@ -6,10 +6,20 @@ import { authenticateByLines, beginTls, canStartTls, isCredential, needsPrivacy 
 import type { Dialect, Outcome, Row } from "../command-loop.ts";
 import { capabilitiesBeforeLogin } from "./capabilities.ts";
 import { type Command, literalAtEnd, parseCommand, readHead, type Token } from "./grammar.ts";
+import { type Field, fieldsOf } from "./identification.ts";
 import { reply } from "./replies.ts";
 
 export interface ImapLogin extends Login {
   readonly tag: string;
+  /** What the client has said of itself by ID. */
+  readonly fields?: readonly Field[];
+}
+
+const said = new WeakMap<Session, readonly Field[]>();
+
+function saidBy(session: Session): { readonly fields?: readonly Field[] } {
+  const fields = said.get(session);
+  return fields ? { fields } : {};
 }
 
 /** RFC 9051 and RFC 7162 4: a server should take command lines of 8192 octets. */
@@ -46,7 +56,11 @@ const rows: Record<string, Row<Command, ImapLogin>> = {
   }),
   STARTTLS: {
     when: "clear",
-    ...bare((session, { tag }) => beginTls(session, `${tag} OK Begin TLS now\r\n`)),
+    ...bare((session, { tag }) => {
+      // RFC 9051 6.2.1: what was said before TLS is forgotten.
+      said.delete(session);
+      return beginTls(session, `${tag} OK Begin TLS now\r\n`);
+    }),
   },
   ID: { run: id },
   LOGIN: { run: login },
@@ -138,9 +152,10 @@ function refuseLiteral(
   return undefined;
 }
 
-/** RFC 2971. The client's own words go nowhere: nobody but us speaks for it at a backend. */
+/** RFC 2971. Its backend hears of it what it may, in our own words and beside what we know. */
 async function id(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
   if (!isIdList(args)) return { kind: "syntax", detail: "ID without its list" };
+  said.set(session, fieldsOf(args));
   await session.channel.write(`* ID ("name" "Postern")\r\n${tag} OK ID completed\r\n`);
   return "next";
 }
@@ -170,7 +185,7 @@ async function login(session: Session, { tag, args }: Command): Promise<Outcome<
     return { kind: "syntax", detail: "LOGIN without a name and a password" };
   }
   const read = readCredential("LOGIN", { authcid: name.bytes, password: password.bytes });
-  return "refuse" in read ? read.refuse : { tag, credential: read.credential };
+  return "refuse" in read ? read.refuse : { tag, credential: read.credential, ...saidBy(session) };
 }
 
 async function authenticate(session: Session, { tag, args }: Command): Promise<Outcome<ImapLogin> | Refusal> {
@@ -184,5 +199,5 @@ async function authenticate(session: Session, { tag, args }: Command): Promise<O
     mechanism.bytes.toString("latin1"),
     initial?.bytes.toString("latin1"),
   );
-  return isCredential(outcome) ? { tag, credential: outcome } : outcome;
+  return isCredential(outcome) ? { tag, credential: outcome, ...saidBy(session) } : outcome;
 }

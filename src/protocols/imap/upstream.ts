@@ -11,6 +11,7 @@ import {
   quote,
   type Reply,
 } from "./grammar.ts";
+import { type Field, formatId } from "./identification.ts";
 
 /** Capability lists of real servers stay below 2 KiB; lines and answers beyond these are not IMAP's. */
 const MAX_LINE = 16 * 1024;
@@ -32,20 +33,41 @@ export async function openUpstream(upstream: UpstreamLine): Promise<readonly str
     throw fault(`the backend did not greet with OK${textOf(greeting)}`, greeting);
   }
   const offers = capabilitiesIn(greeting) ?? (await askCapabilities(upstream));
-  if (upstream.tls !== "starttls") return offers;
+  if (upstream.tls !== "starttls") return willIntroduce(upstream, offers);
   if (!offer(offers, "STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
   expectOk(await command(upstream, "S", "STARTTLS"), "STARTTLS");
   await upstream.startTls();
   // RFC 9051 6.2.1: what was learned before TLS is forgotten.
-  return askCapabilities(upstream);
+  return willIntroduce(upstream, await askCapabilities(upstream));
+}
+
+/** Whether ID can say who the client is: known as soon as the backend is, and said with the login. */
+function willIntroduce(upstream: UpstreamLine, offers: readonly string[]): readonly string[] {
+  if (upstream.telling === "nothing") return offers;
+  const offered = offer(offers, "ID");
+  if (!offered && upstream.telling === "id")
+    throw new Refused("unavailable", "the backend does not offer ID");
+  upstream.told(offered ? "id" : undefined);
+  return offers;
+}
+
+/** RFC 2971, once: Dovecot hears only the first. */
+async function introduce(upstream: UpstreamLine, fields: readonly Field[]): Promise<void> {
+  const { telling, client, offers } = upstream;
+  if (telling === "nothing" || !offer(offers, "ID")) return;
+  const answer = await command(upstream, "I", formatId(client, fields));
+  if (answer.status?.name === "OK") return;
+  if (telling === "id") throw fault("the backend refused ID", answer.status);
 }
 
 /** Signs in as told; throws Refused with the backend's own reason. Returns its capabilities from now on. */
 export async function loginUpstream(
   upstream: UpstreamLine,
-  signIn: SignIn,
+  signIn: SignIn | undefined,
+  { fields = [] }: { readonly fields?: readonly Field[] } = {},
 ): Promise<readonly string[] | undefined> {
   if (!signIn) throw new Error("IMAP is entered by a password");
+  await introduce(upstream, fields);
   const offers = upstream.offers;
   const answer = offer(offers, "AUTH=PLAIN")
     ? await authenticatePlain(upstream, signIn, offer(offers, "SASL-IR"))

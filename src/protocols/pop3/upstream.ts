@@ -2,6 +2,7 @@ import { Refused } from "../../refusal.ts";
 import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
 import { printable } from "../../wire/printable.ts";
+import { xclientWords } from "../xclient.ts";
 import { findCapability, parseCapability, parseReply, type Reply } from "./grammar.ts";
 
 /** RFC 2449 4: a reply's line has 512 octets; lines and lists beyond these are not POP3's. */
@@ -9,6 +10,10 @@ const MAX_LINE = 4096;
 const MAX_LINES = 128;
 /** RFC 2449 4: a command has 255 octets, the line end included. */
 const MAX_COMMAND = 253;
+
+/** What Dovecot reads of a command, the line end included. */
+const MAX_XCLIENT = 1022;
+const XCLIENT = ["ADDR", "PORT", "DESTADDR", "DESTPORT", "SESSION", "TTL", "CLIENT-TRANSPORT", "DESTNAME"];
 
 type Status = Exclude<Reply, { type: "continuation" }>;
 
@@ -20,7 +25,23 @@ export async function openUpstream(upstream: UpstreamLine): Promise<readonly str
     expectOk(await command(upstream, "STLS"), "the backend does not begin TLS");
     await upstream.startTls();
   }
+  await introduce(upstream, greeting);
   return askCapabilities(upstream);
+}
+
+/** XCLIENT, as Dovecot offers it in its greeting and takes it until somebody signs in. */
+async function introduce(upstream: UpstreamLine, greeting: Reply): Promise<void> {
+  const { telling, client } = upstream;
+  if (telling === "nothing") return;
+  if (greeting.type !== "ok" || greeting.code !== "XCLIENT") {
+    if (telling === "xclient") throw new Refused("unavailable", "the backend does not offer XCLIENT to us");
+    upstream.told(undefined);
+    return;
+  }
+  const reply = await command(upstream, xclientWords(client, XCLIENT, MAX_XCLIENT));
+  if (reply.type === "ok") return upstream.told("xclient");
+  upstream.told(undefined, "it refused XCLIENT");
+  if (!client.own || telling === "xclient") throw fault("the backend refused XCLIENT", reply);
 }
 
 /** Signs in as told; throws Refused with the backend's own reason. */

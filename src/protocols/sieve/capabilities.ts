@@ -8,9 +8,16 @@ import { formatString } from "./grammar.ts";
 const LISTS: ReadonlySet<string> = new Set(["SIEVE", "NOTIFY", "SASL", "EXTLISTS"]);
 /**
  * What Postern answers for itself before login, whatever the backends say. OWNER belongs behind the login, and
- * UNAUTHENTICATE (RFC 5804 2.14.1) cannot be passed on: it leads past this door.
+ * UNAUTHENTICATE (RFC 5804 2.14.1) cannot be passed on: it leads past this door. XCLIENT is for us alone.
  */
-const OURS: ReadonlySet<string> = new Set(["IMPLEMENTATION", "SASL", "STARTTLS", "OWNER", "UNAUTHENTICATE"]);
+const OURS: ReadonlySet<string> = new Set([
+  "IMPLEMENTATION",
+  "SASL",
+  "STARTTLS",
+  "OWNER",
+  "UNAUTHENTICATE",
+  "XCLIENT",
+]);
 
 /** The entries of one capability as a backend said it; none for what could not be said again. */
 export function entriesOf(name: string, value = ""): readonly string[] {

@@ -2,6 +2,7 @@ import { Refused } from "../../refusal.ts";
 import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
 import { printable } from "../../wire/printable.ts";
+import { xclientWords } from "../xclient.ts";
 import { entriesOf } from "./capabilities.ts";
 import { formatString, literalAtEnd, parseResponse, type Response } from "./grammar.ts";
 
@@ -11,19 +12,42 @@ const MAX_LINES = 128;
 /** Of one response; RFC 5804 allows any string to be one. */
 const MAX_LITERALS = 8;
 
+const MAX_XCLIENT = 1022;
+const XCLIENT = ["ADDR", "PORT", "SESSION", "TTL", "CLIENT-TRANSPORT", "DESTNAME"];
+
 type Status = Extract<Response, { type: "status" }>;
 
 /** Greeting, STARTTLS where the backend is configured for it, and its capabilities as it has them then. */
 export async function openUpstream(upstream: UpstreamLine): Promise<readonly string[]> {
   const offers = await readCapabilities(upstream);
-  if (upstream.tls !== "starttls") return offers;
+  if (upstream.tls !== "starttls") return introduce(upstream, offers);
   if (!offers.includes("STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
   await upstream.channel.write("STARTTLS\r\n");
   const status = await readStatus(upstream);
   if (status.name !== "OK") throw fault("the backend refused STARTTLS", status);
   await upstream.startTls();
   // RFC 5804 2.2: what was learned before TLS is forgotten, and said again by itself.
-  return readCapabilities(upstream);
+  return introduce(upstream, await readCapabilities(upstream));
+}
+
+/** XCLIENT, as Dovecot offers it among its capabilities to those whom it trusts. */
+async function introduce(upstream: UpstreamLine, offers: readonly string[]): Promise<readonly string[]> {
+  const { telling, client, channel } = upstream;
+  if (telling === "nothing") return offers;
+  if (!offers.includes("XCLIENT")) {
+    if (telling === "xclient") throw new Refused("unavailable", "the backend does not offer XCLIENT to us");
+    upstream.told(undefined);
+    return offers;
+  }
+  await channel.write(`${xclientWords(client, XCLIENT, MAX_XCLIENT)}\r\n`);
+  const status = await readStatus(upstream);
+  if (status.name === "OK") {
+    upstream.told("xclient");
+    return offers;
+  }
+  upstream.told(undefined, "it refused XCLIENT");
+  if (!client.own || telling === "xclient") throw fault("the backend refused XCLIENT", status);
+  return offers;
 }
 
 /** Signs in as told; throws Refused with the backend's own reason. What it offers from now on, a client asks itself. */

@@ -1,6 +1,6 @@
 import { type Refusal, Refused } from "../../refusal.ts";
 import { MAX_RESPONSE } from "../../sasl/exchange.ts";
-import type { Delivery, Login } from "../../session/protocol.ts";
+import type { Delivery, Hello, Login } from "../../session/protocol.ts";
 import type { Session } from "../../session/session.ts";
 import { decodeUtf8 } from "../../wire/text.ts";
 import { authenticateByLines, beginTls, isCredential } from "../before-login.ts";
@@ -39,7 +39,7 @@ const MAX_DISCARD = 64 * 1024;
 
 /** What a session has said so far that STARTTLS makes forgotten. */
 export interface Said {
-  hello: string | undefined;
+  hello: Hello | undefined;
   mail: Envelope | undefined;
   /** The delivery that was accepted last. */
   current: SmtpDelivery | undefined;
@@ -68,9 +68,9 @@ function commonRows(auth: boolean): Record<string, CommonRow> {
   return {
     EHLO: {
       run: (session, { rest }) =>
-        hello(session, rest, () => ehloLines(session, offersOf(session), { auth, startTls: true })),
+        hello(session, rest, true, () => ehloLines(session, offersOf(session), { auth, startTls: true })),
     },
-    HELO: { run: (session, { rest }) => hello(session, rest, () => [session.frontend.hostname]) },
+    HELO: { run: (session, { rest }) => hello(session, rest, false, () => [session.frontend.hostname]) },
     NOOP: { run: (session) => answer(session, "250 2.0.0 Nothing done") },
     HELP: { run: (session) => answer(session, "214 2.0.0 RFC 5321 says it all") },
     VRFY: { run: (session) => answer(session, "252 2.1.5 Send it, and it will be seen") },
@@ -140,11 +140,16 @@ export function offersOf(session: Session): Extensions[] {
   return session.frontend.eachBackendsCapabilities().map((lines) => new Extensions(lines));
 }
 
-async function hello(session: Session, rest: string, lines: () => string[]): Promise<"next" | Refusal> {
+async function hello(
+  session: Session,
+  rest: string,
+  extended: boolean,
+  lines: () => string[],
+): Promise<"next" | Refusal> {
   const name = parseHelloName(rest);
   if (name === undefined) return { kind: "syntax", detail: "HELO without a name" };
   const said = saidBy(session);
-  said.hello = name;
+  said.hello = { name, extended };
   // RFC 5321 4.1.4: EHLO is RSET too.
   said.mail = undefined;
   await session.channel.write(formatReply({ code: 250, lines: lines() }));

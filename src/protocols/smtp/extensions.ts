@@ -39,6 +39,11 @@ export class Extensions {
     return this.#lines.get("AUTH")?.toUpperCase().split(" ") ?? [];
   }
 
+  /** What XCLIENT takes; undefined where it is not offered to us. */
+  get xclient(): readonly string[] | undefined {
+    return this.#lines.get("XCLIENT")?.toUpperCase().split(" ").filter(Boolean);
+  }
+
   /** RFC 1870: bytes that a message may have; undefined where the backend names none. */
   get maxSize(): number | undefined {
     const size = parseCount(this.#lines.get("SIZE"));

@@ -1,5 +1,6 @@
 import { Refused } from "../../refusal.ts";
-import type { Login, Protocol, UpstreamLine } from "../../session/protocol.ts";
+import type { Hello, Login, Protocol, UpstreamLine } from "../../session/protocol.ts";
+import type { Session } from "../../session/session.ts";
 import { commandLoop } from "../command-loop.ts";
 import { deliveryDialect, type SmtpDelivery, saidBy, submissionDialect } from "./commands.ts";
 import { formatReply } from "./grammar.ts";
@@ -11,6 +12,12 @@ async function leaveUpstream(upstream: UpstreamLine): Promise<void> {
   await upstream.channel.write("QUIT\r\n");
 }
 
+/** Names are Latin-1 inside here, and text elsewhere. */
+function helloOf(session: Session): Hello | undefined {
+  const { hello } = saidBy(session);
+  return hello && { ...hello, name: Buffer.from(hello.name, "latin1").toString("utf8") };
+}
+
 /** Submission, RFC 6409: from users, who sign in. */
 export const submission: Protocol<Login> = {
   name: "submission",
@@ -20,10 +27,11 @@ export const submission: Protocol<Login> = {
   readLogin: (session) => commandLoop(session, submissionDialect),
   refuse: (session, refusal, login, final) =>
     session.channel.write(reply(refusal, login ? "login" : "command", session.id, final)),
+  helloOf,
   openUpstream,
   async loginUpstream(upstream, signIn) {
-    if (!signIn) throw new Error("submission is entered by a password");
-    await authenticate(upstream, signIn);
+    // A relay that takes our word for who it is.
+    if (signIn) await authenticate(upstream, signIn);
     return undefined;
   },
   leaveUpstream,
@@ -50,6 +58,7 @@ export const smtp: Protocol<SmtpDelivery> = {
   },
   refuse: (session, refusal, _delivery, final) =>
     session.channel.write(reply(refusal, "command", session.id, final)),
+  helloOf,
   openUpstream,
   async loginUpstream(upstream, _signIn, delivery) {
     await beginDelivery(upstream, delivery);

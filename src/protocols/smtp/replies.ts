@@ -67,6 +67,7 @@ const ENVELOPE_REPLIES = {
  * and RFC 5321 3.8 has one code for that, unless the no is for ever.
  */
 export function reply(refusal: Refusal, position: keyof Words, session: string, final = false): string {
+  if (refusal.verbatim !== undefined) return refusal.verbatim;
   const words: Words = REPLIES[refusal.kind];
   const hint = refusal.kind === "unavailable" ? ` (session ${session})` : "";
   const text = words[position];

@@ -4,7 +4,8 @@ import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
 import type { SmtpDelivery } from "./commands.ts";
 import { Extensions } from "./extensions.ts";
-import { formatEnvelope, parseReplyLine, type Reply } from "./grammar.ts";
+import { formatEnvelope, formatReply, parseReplyLine, type Reply } from "./grammar.ts";
+import { xclientLines } from "./xclient.ts";
 
 /** RFC 5321 4.5.3.1.5 says 512; servers exceed it in their texts. */
 const MAX_LINE = 2048;
@@ -16,14 +17,57 @@ const MAX_AUTH_LINE = 510;
 export async function openUpstream(upstream: UpstreamLine): Promise<readonly string[]> {
   const greeting = await readReply(upstream.channel);
   if (greeting.code !== 220) throw fault("it did not greet with 220", greeting);
-  const offers = await hello(upstream);
-  if (upstream.tls !== "starttls") return offers;
+  const ownName = upstream.helloAsClient ? clientName(upstream) : upstream.ourName;
+  const offers = await hello(upstream, ownName);
+  if (upstream.tls !== "starttls") return introduce(upstream, offers);
   if (!new Extensions(offers).has("STARTTLS"))
     throw new Refused("unavailable", "the backend does not offer STARTTLS");
   const ready = await ask(upstream.channel, "STARTTLS\r\n");
   if (ready.code !== 220) throw fault("it refused STARTTLS", ready);
   await upstream.startTls();
-  return hello(upstream);
+  return introduce(upstream, await hello(upstream, ownName));
+}
+
+/** XCLIENT, where it is wanted and offered; returns what the backend offers from then on. */
+async function introduce(upstream: UpstreamLine, offers: readonly string[]): Promise<readonly string[]> {
+  const { telling, client, channel } = upstream;
+  if (telling === "nothing") return offers;
+  const offered = new Extensions(offers).xclient;
+  if (!offered?.includes("ADDR")) {
+    if (telling === "xclient") throw new Refused("unavailable", "the backend does not offer XCLIENT to us");
+    upstream.told(undefined);
+    return offers;
+  }
+  const lines = xclientLines(client, offered);
+  if (!lines) throw new Refused("unavailable", "a name too long for XCLIENT");
+  for (const line of lines) {
+    const reply = await ask(channel, `${line}\r\n`);
+    if (reply.code === 220) continue;
+    upstream.told(undefined, `it refused XCLIENT: ${reply.code}`);
+    if (!client.own || telling === "xclient") throw refusedClient(reply);
+    return offers;
+  }
+  upstream.told("xclient");
+  // Postfix: the session begins anew, and whoever greets now is the client.
+  return hello(upstream, clientName(upstream));
+}
+
+/**
+ * The backend looks at the client at this point, and its no is meant for it. Not what it says of the command, or of
+ * itself (RFC 5321 4.2.3: x0y is about syntax; 421 is a goodbye).
+ */
+function refusedClient(reply: Reply): Refused {
+  const detail = `the backend refused XCLIENT: ${reply.code}`;
+  if (reply.code < 422 || (reply.code >= 500 && reply.code < 510)) return new Refused("unavailable", detail);
+  const lines = reply.lines.map((line) => line.replace(/[^\t -~]/g, "?"));
+  const kind = reply.code < 500 ? "unavailable" : "notAllowed";
+  return new Refused(kind, detail, { verbatim: formatReply({ code: reply.code, lines }) });
+}
+
+/** The client's own name for itself, where it can stand in any HELO; else ours. */
+function clientName({ client, ourName }: UpstreamLine): string {
+  const name = client.hello?.name ?? "";
+  return /^[!-~]{1,255}$/.test(name) ? name : ourName;
 }
 
 /** RFC 4954, as the user; throws Refused with the backend's reason. */
@@ -73,10 +117,10 @@ export function isPositive(reply: Reply): boolean {
   return reply.code >= 200 && reply.code < 300;
 }
 
-async function hello({ channel, protocol, ourName }: UpstreamLine): Promise<readonly string[]> {
-  const reply = await ask(channel, `${protocol === "lmtp" ? "LHLO" : "EHLO"} ${ourName}\r\n`);
+async function hello({ channel, protocol }: UpstreamLine, name: string): Promise<readonly string[]> {
+  const reply = await ask(channel, `${protocol === "lmtp" ? "LHLO" : "EHLO"} ${name}\r\n`);
   if (isPositive(reply)) return reply.lines.slice(1);
-  const old = protocol === "lmtp" ? reply : await ask(channel, `HELO ${ourName}\r\n`);
+  const old = protocol === "lmtp" ? reply : await ask(channel, `HELO ${name}\r\n`);
   if (!isPositive(old)) throw fault("it refused our HELO", old);
   return [];
 }
