@@ -55,7 +55,7 @@ export class Introduction {
   /** The header for a connection now; while it is being found out, who comes waits for that. */
   async ready(signal: AbortSignal, ms: number): Promise<Header> {
     if (this.#search && (this.#header === undefined || this.#inDoubt))
-      await settled(this.#search, AbortSignal.any([signal, AbortSignal.timeout(ms)]));
+      await settled(this.#search, AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(ms))]));
     return this.#header ?? "none";
   }
 

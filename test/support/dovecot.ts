@@ -57,6 +57,8 @@ export interface Dovecot extends AsyncDisposable {
   logged(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   /** The users of the sessions that are open now, one entry a session. */
   sessions(): Promise<string[]>;
+  /** Where the sessions that are open now come from, as the server takes it. */
+  addresses(): Promise<string[]>;
   /** The processes that serve the sessions that are open now. */
   sessionProcesses(): Promise<number[]>;
   signal(signal: NodeJS.Signals): void;
@@ -115,10 +117,14 @@ export async function startDovecot(options: DovecotOptions): Promise<Dovecot> {
     const listed = await runProcess("doveadm", ["-c", config, "-f", "tab", "who", "-1"]);
     if (listed.code !== 0) throw new Error(`doveadm who: ${listed.stderr}`);
     const [head = "", ...lines] = listed.stdout.split("\n").filter(Boolean);
-    const [user, pid] = ["username", "pid"].map((column) => head.split("\t").indexOf(column));
+    const [user, pid, ip] = ["username", "pid", "ip"].map((column) => head.split("\t").indexOf(column));
     return lines.map((line) => {
       const columns = line.split("\t");
-      return { user: columns[user ?? -1] ?? "", pid: Number(columns[pid ?? -1]) };
+      return {
+        user: columns[user ?? -1] ?? "",
+        pid: Number(columns[pid ?? -1]),
+        address: (columns[ip ?? -1] ?? "").replace(/[()]/g, ""),
+      };
     });
   };
   await start();
@@ -163,6 +169,7 @@ export async function startDovecot(options: DovecotOptions): Promise<Dovecot> {
         timeoutMs === undefined ? {} : { timeoutMs },
       ),
     sessions: async () => (await who()).map(({ user }) => user),
+    addresses: async () => (await who()).map(({ address }) => address),
     sessionProcesses: async () => (await who()).map(({ pid }) => pid),
     signal(signal) {
       server.signal(signal);
