@@ -23,6 +23,8 @@ export interface SmtpDoorOptions {
   readonly domains?: Readonly<Record<string, string | readonly string[]>>;
   /** Further files beside postern.yaml. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Keys of every backend, beside those that follow from the peer. */
+  readonly backendKeys?: Readonly<Record<string, unknown>>;
   readonly listenerKeys?: Readonly<Record<string, unknown>>;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
@@ -77,6 +79,7 @@ export async function openSmtpDoor(options: SmtpDoorOptions): Promise<SmtpDoor> 
             tls: peer.tls,
             protocols: Object.fromEntries(speaks.map((protocol) => [protocol, peer.port])),
             ...(peer.tls === "none" ? {} : { trust: { ca: "backends.pem", serverName: BACKEND_NAME } }),
+            ...options.backendKeys,
           },
         ]),
       ),
