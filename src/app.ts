@@ -32,7 +32,7 @@ import { type Certificates, loadCertificates } from "./tls/certificates.ts";
 import { wrapServer } from "./tls/frontend.ts";
 import { selfSigned } from "./tls/self-signed.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
-import { type Connect, endpointConnector } from "./upstream/connector.ts";
+import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
@@ -72,7 +72,9 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const recorder = createRecorder(log, metrics, live);
   const auth = await openAuth(config, log, rooms);
   const board = new CapabilityBoard();
-  const connectors = openConnectors(config, board);
+  const connectors = openServices(config, (protocol, backend, capabilities) =>
+    board.learn(protocol, backend, capabilities),
+  );
   const certificates = await openCertificates(config);
   const sendsAs = openSenders(config);
 
@@ -195,8 +197,10 @@ function sayAll(problems: readonly Problem[]): string {
   return problems.map(formatProblem).join("\n");
 }
 
-interface Service extends Asked {
+/** What one backend speaks at one port. */
+export interface Service extends Asked {
   readonly backend: string;
+  readonly endpoint: Endpoint;
 }
 
 function serviceName(backend: string, protocol: string): string {
@@ -218,18 +222,21 @@ function serviceFor(
   return service ?? (protocol === "smtp" ? services.get(serviceName(backend, "lmtp")) : undefined);
 }
 
-/** One connector for each protocol of each backend, by its service name. */
-function openConnectors(config: Config, board: CapabilityBoard): Map<string, Service> {
+/** Each protocol of each backend, by its service name; `learned` hears what it offers. */
+export function openServices(
+  config: Config,
+  learned: (protocol: string, backend: string, capabilities: readonly string[]) => void,
+): Map<string, Service> {
   const services = Object.entries(config.backends).flatMap(([backend, { host, trust, helo, protocols }]) =>
     Object.entries(protocols).map(([name, { port, tls, identity }]): Service => {
       const protocol = protocolOf(name);
       const introduction = new Introduction(identity);
-      const connect: Connect = endpointConnector(
-        { backend, protocol: name, host, port, tls, trust, helo, introduction, ourName: config.hostname },
-        config.timeouts.connect,
-        (capabilities) => board.learn(protocol.name, backend, capabilities),
+      const ourName = config.hostname;
+      const endpoint = { backend, protocol: name, host, port, tls, trust, helo, introduction, ourName };
+      const connect = endpointConnector(endpoint, config.timeouts.connect, (capabilities) =>
+        learned(protocol.name, backend, capabilities),
       );
-      return { backend, name: serviceName(backend, name), protocol, connect, introduction };
+      return { backend, name: serviceName(backend, name), protocol, connect, introduction, endpoint };
     }),
   );
   return new Map(services.map((service) => [service.name, service]));

@@ -4,17 +4,22 @@ import { loadConfig } from "../config/load.ts";
 import { formatProblem, type Problem } from "../config/problem.ts";
 import type { Config } from "../config/schema.ts";
 import { loadSenders } from "../config/senders.ts";
+import { probe } from "./probe.ts";
 
 const MAX_USERS_BYTES = 32 * 1024 * 1024;
 
-/** `postern check`: every problem and warning of a configuration, one line each; 1 when it cannot be used. */
-export async function check(file: string): Promise<number> {
+/**
+ * `postern check`: every problem and warning of a configuration, one line each; 1 when it cannot be used. With
+ * `probe` its backends are visited too, and 1 is also for one that cannot be reached or believed.
+ */
+export async function check(file: string, options: { readonly probe?: boolean } = {}): Promise<number> {
   const result = loadConfig(file);
   for (const warning of result.warnings) console.log(`warning: ${formatProblem(warning)}`);
   const problems = result.ok ? await problemsOfFiles(result.config) : result.problems;
   if (problems.length === 0) {
     console.log(`${file}: good`);
-    return 0;
+    const reached = !options.probe || !result.ok || (await probe(result.config, console.log));
+    return reached ? 0 : 1;
   }
   for (const problem of problems) console.error(formatProblem(problem));
   console.error(`${file}: ${problems.length === 1 ? "1 problem" : `${problems.length} problems`}`);

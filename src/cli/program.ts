@@ -28,9 +28,10 @@ export async function program(argv: readonly string[]): Promise<number> {
     .command("check")
     .description("check a configuration and say everything that is wrong with it")
     .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
+    .option("--probe", "go to every backend too, and say what is found there")
     .argument("[file]", "the same, without the option")
-    .action(async (file: string | undefined, { config }: { config: string }) =>
-      exit(await check(file ?? config)),
+    .action(async (file: string | undefined, { config, probe }: { config: string; probe?: boolean }) =>
+      exit(await check(file ?? config, { probe: probe ?? false })),
     );
   postern
     .command("demo")

@@ -1,5 +1,5 @@
 import type { Protocol } from "../session/protocol.ts";
-import { Silent } from "./connection.ts";
+import { Silent, type UpstreamConnection } from "./connection.ts";
 import type { Connect } from "./connector.ts";
 import type { Header, Introduction } from "./identity.ts";
 
@@ -67,8 +67,16 @@ export function startLearning(
   };
 }
 
-/** One whole asking: with the header that is known to be wanted, else with each that may be. Returns why not. */
-export async function ask(service: Asked, signal: AbortSignal): Promise<Error | undefined> {
+/**
+ * One whole asking: with the header that is known to be wanted, else with each that may be. Returns why not; `met`
+ * sees a connection that was good.
+ */
+export async function ask(
+  asked: Asked,
+  signal: AbortSignal,
+  met: (upstream: UpstreamConnection) => void = () => {},
+): Promise<Error | undefined> {
+  const service = { ...asked, met };
   const { introduction } = service;
   const known = introduction.header;
   const failed = known === undefined ? undefined : await converse(service, known, CONVERSATION, signal);
@@ -78,8 +86,12 @@ export async function ask(service: Asked, signal: AbortSignal): Promise<Error | 
   return (await search(service, signal)) ?? failed;
 }
 
+interface Asking extends Asked {
+  readonly met: (upstream: UpstreamConnection) => void;
+}
+
 /** A header only goes to a backend that without one says nothing. */
-async function search(service: Asked, signal: AbortSignal): Promise<Error | undefined> {
+async function search(service: Asking, signal: AbortSignal): Promise<Error | undefined> {
   const { introduction } = service;
   let first: Error | undefined;
   for (const header of introduction.candidates) {
@@ -94,12 +106,12 @@ async function search(service: Asked, signal: AbortSignal): Promise<Error | unde
 }
 
 /** The first version is plain text, which a server that was only slow before may take for a command. */
-async function isCertain(service: Asked, header: Header, signal: AbortSignal): Promise<boolean> {
+async function isCertain(service: Asking, header: Header, signal: AbortSignal): Promise<boolean> {
   return header !== "proxy-v1" || (await converse(service, "none", SILENCE, signal)) instanceof Silent;
 }
 
 async function converse(
-  { protocol, connect }: Asked,
+  { protocol, connect, met }: Asking,
   header: Header,
   conversationMs: number,
   signal: AbortSignal,
@@ -107,6 +119,7 @@ async function converse(
   try {
     await using upstream = await connect({ signal, conversationMs, header });
     upstream.learned(await upstream.open(() => protocol.openUpstream(upstream)));
+    met(upstream);
     await upstream.converse(() => protocol.leaveUpstream(upstream));
     return undefined;
   } catch (error) {
