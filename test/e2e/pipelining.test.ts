@@ -73,7 +73,7 @@ test("commands behind a login reach the backend only after its OK", async (t) =>
         await client.expect("a OK ");
         await client.expectUntil("b OK ");
         await client.expect("c OK ");
-        assert.deepEqual(backend.commands(), ["AUTHENTICATE", "SELECT", "NOOP"]);
+        assert.deepEqual(backend.commands(), ["ID", "AUTHENTICATE", "SELECT", "NOOP"]);
         assert.match(backend.received(), /\r\nb SELECT INBOX\r\nc NOOP\r\n$/);
       });
     }

@@ -12,6 +12,7 @@ export type Point =
   | "ehlo"
   | "helo"
   | "starttls"
+  | "xclient"
   | "auth"
   | "mail"
   | "rcpt"
@@ -242,6 +243,9 @@ class Visit {
           this.say("220 2.0.0 begin\r\n");
           this.#handshake();
         });
+      case "XCLIENT":
+        if (!this.#ehlo().includes("XCLIENT")) return this.say("500 5.5.2 what?\r\n");
+        return this.#at("xclient", line, () => this.say("220 backend.example.net ESMTP scripted\r\n"));
       case "AUTH":
         if (line.split(" ").length < 3) {
           this.say("334 \r\n");
