@@ -288,9 +288,11 @@ const BackendSchema = mapping(
       default: "auto",
       description:
         "How the backend learns the client's address. `auto`: by XCLIENT or IMAP ID where the backend offers them, by " +
-        "a PROXY header where it says nothing without one. The others are used as told, and a session ends rather " +
-        "than go on without. Whoever Postern is to a backend (`login_trusted_networks`, " +
-        "`smtpd_authorized_xclient_hosts`), nobody else must reach it from Postern's address.",
+        "a PROXY header where it says nothing without one; else not at all. The others are used as told, and where the " +
+        "backend does not take them a session is refused rather than carried on without. A backend that lists Postern " +
+        "(`login_trusted_networks`, `haproxy_trusted_networks`, `smtpd_authorized_xclient_hosts`) believes every word " +
+        "that comes from its address, and Dovecot takes it for secure even in clear text: let nobody else connect " +
+        "from there, and with `none` do not list it.",
     }),
     helo: choice(["own", "client"], {
       default: "own",
