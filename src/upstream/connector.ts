@@ -66,7 +66,8 @@ export function endpointConnector(
   };
   return async (waiting) => {
     const { signal, conversationMs } = waiting;
-    const header = waiting.header ?? (await service.introduction.ready(signal, conversationMs));
+    const patience = Math.min(conversationMs, connectTimeoutMs);
+    const header = waiting.header ?? (await service.introduction.ready(signal, patience));
     const socket = await openSocket(service, signal);
     const client = waiting.client ?? ourselves(socket, service.ourName);
     const upstream = new UpstreamConnection(socket, service, waiting, { client, header });

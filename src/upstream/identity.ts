@@ -52,9 +52,9 @@ export class Introduction {
     return this.mode === "auto" ? SEARCHED : [];
   }
 
-  /** The header for a connection now; while it is being found out, who comes waits for that. */
+  /** The header for a connection now; while nothing is known yet, who comes waits for that, so long. */
   async ready(signal: AbortSignal, ms: number): Promise<Header> {
-    if (this.#search && (this.#header === undefined || this.#inDoubt))
+    if (this.#search && this.#header === undefined)
       await settled(this.#search, AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(ms))]));
     return this.#header ?? "none";
   }

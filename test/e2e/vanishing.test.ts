@@ -39,6 +39,8 @@ test("a client that vanishes before or during its login leaves nothing", async (
   await using door = await openDoor({
     authority,
     backends: { backend, silent },
+    // Whose silence nobody is to find a meaning in.
+    backendKeys: { silent: { identity: "none" } },
     users: { [USER]: PASSWORD, "bob@example.org": { password: PASSWORD, backend: "silent" } },
     config: {
       routes: [{ to: "backend" }],

@@ -10,6 +10,7 @@ import type { UpstreamConnection } from "../../src/upstream/connection.ts";
 import { endpointConnector } from "../../src/upstream/connector.ts";
 import { type IdentityMode, Introduction } from "../../src/upstream/identity.ts";
 import { type Learning, startLearning } from "../../src/upstream/learning.ts";
+import { eventually } from "../support/waiting.ts";
 import { backendByHand, type Visit } from "./backend-by-hand.ts";
 
 const CLIENT: ClientFacts = {
@@ -365,8 +366,28 @@ test("what was learned and fails is learned again", async (t) => {
   found.say("+OK hi\r\n");
   await found.hear("CAPA");
   found.say("+OK\r\nUSER\r\n.\r\n");
-  await found.hear("QUIT");
-  // Who comes while it is being found out has waited for it.
+  await eventually("the header to be known", () => introduction.header === "proxy-v2");
   const next = await come();
   assert.equal((await next.visit.hearBytes(16)).charCodeAt(12), 0x21);
+});
+
+test("who comes before it is known waits for it, but no longer than for a backend", async (t) => {
+  const { visit, come, learn } = await scene(t, "pop3", "auto");
+  const learning = learn();
+  const first = await visit();
+  let came = false;
+  const session = come().then((arrived) => {
+    came = true;
+    return arrived;
+  });
+  first.end();
+  const second = await visit();
+  assert.equal(await second.hearBytes(16), LOCAL);
+  await second.hearBytes(7);
+  assert.equal(came, false);
+  second.say("+OK hi\r\n");
+  await second.hear("CAPA");
+  second.say("+OK\r\nUSER\r\n.\r\n");
+  await learning.firstRound;
+  assert.equal((await (await session).visit.hearBytes(16)).charCodeAt(12), 0x21);
 });
