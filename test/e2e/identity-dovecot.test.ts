@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { certificateAuthority } from "../support/certificates.ts";
 import { type Conversation, connect } from "../support/conversation.ts";
+import { BACKEND_NAME, openDoor } from "../support/door.ts";
 import { type Dovecot, startDovecot } from "../support/dovecot.ts";
 import { startGateway } from "../support/gateway.ts";
 import { message } from "../support/mail.ts";
@@ -209,4 +211,44 @@ test("nobody speaks for the client but us: what a client says in ID is not taken
       assert.deepEqual(sessions, [address]);
       assert.ok(!/10\.9\.8\.7|forged/.test(dovecot.log().slice(before)), dovecot.log());
     });
+});
+
+test("a PROXY header goes before TLS, and tells what the client's own TLS is", async (t) => {
+  const authority = await certificateAuthority();
+  const [implicit = 0, starttls = 0] = await freePorts(2);
+  await using dovecot = await startDovecot({
+    tls: "implicit",
+    certificate: await authority.issue([BACKEND_NAME]),
+    users: { [USER]: PASSWORD },
+    settings: `haproxy_trusted_networks = 127.0.0.0/8
+service imap-login {
+  inet_listener waiting-tls {
+    port = ${implicit}
+    ssl = yes
+    haproxy = yes
+  }
+  inet_listener waiting {
+    port = ${starttls}
+    haproxy = yes
+  }
+}`,
+  });
+  for (const [tls, port] of [
+    ["implicit", implicit],
+    ["starttls", starttls],
+  ] as const)
+    for (const identity of ["auto", "proxy-v1", "proxy-v2"])
+      await t.test(`${tls}, ${identity}`, async () => {
+        await using door = await openDoor({
+          authority,
+          backends: { dovecot: { host: dovecot.host, port, tls } },
+          backendKeys: { dovecot: { identity } },
+          users: { [USER]: PASSWORD },
+        });
+        const before = dovecot.log().length;
+        await using _client = await door.signedIn(USER, PASSWORD, { localAddress: CLIENT });
+        await dovecot.logged(
+          new RegExp(`^[\\s\\S]{${before}}[\\s\\S]*? Login: user=.* rip=127\\.0\\.0\\.77, .*TLS`),
+        );
+      });
 });
