@@ -15,9 +15,9 @@ const TRUSTING = "smtpd_authorized_xclient_hosts = 127.0.0.1";
 
 const authority = await certificateAuthority();
 
-async function postfixWith(settings: string, tls: PostfixOptions["tls"] = "starttls"): Promise<Postfix> {
+async function postfixWith(settings: string, more: Partial<PostfixOptions> = {}): Promise<Postfix> {
   const certificate = await authority.issue([BACKEND_NAME]);
-  return startPostfix({ domains: [DOMAIN], tls, settings, ...(tls === "none" ? {} : { certificate }) });
+  return startPostfix({ domains: [DOMAIN], tls: "starttls", settings, certificate, ...more });
 }
 
 function doorBefore(postfix: Postfix, backendKeys: Readonly<Record<string, unknown>>): Promise<SmtpDoor> {
@@ -164,4 +164,15 @@ test("identity xclient, and a backend that does not let us: mail waits, and the 
     .log()
     .filter((line) => JSON.stringify(line).includes("does not offer XCLIENT to us"));
   assert.ok(why.length > 0, door.gateway.output());
+});
+
+test("postscreen sees the client by a PROXY header", { skip: withoutPostfix }, async () => {
+  const settings = `postscreen_upstream_proxy_protocol = haproxy
+postscreen_greet_wait = 1s
+postscreen_tls_security_level = may`;
+  await using postfix = await postfixWith(settings, { postscreen: true });
+  await using door = await doorBefore(postfix, { identity: "proxy-v2" });
+  await sendFrom(door, CLIENT);
+  await logged(postfix, /postscreen\[\d+\]: CONNECT from \[127\.0\.0\.77\]:\d+ to \[127\.0\.0\.1\]:\d+/);
+  await logged(postfix, /: client=unknown\[127\.0\.0\.77\]/);
 });

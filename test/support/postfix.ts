@@ -25,6 +25,8 @@ export interface PostfixOptions {
   readonly auth?: string;
   /** Takes mail, and keeps it in its queue for good. */
   readonly hold?: boolean;
+  /** With postscreen(8) before it. */
+  readonly postscreen?: boolean;
   /** Further lines of main.cf. */
   readonly settings?: string;
   readonly name?: string;
@@ -71,7 +73,7 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   }
   await folder.write("boxes", options.domains.map((domain) => `@${domain} ${domain}/\n`).join(""));
   await folder.write("config/main.cf", mainCf(options, folder.path));
-  await folder.write("config/master.cf", masterCf(port));
+  await folder.write("config/master.cf", masterCf(port, options.postscreen ?? false));
   await folder.write("mail.log", "");
 
   let server: RunningProcess;
@@ -235,8 +237,9 @@ ${options.settings ?? ""}
 `;
 }
 
-function masterCf(port: number): string {
-  return `127.0.0.1:${port} inet n - n - 200 smtpd
+function masterCf(port: number, postscreen: boolean): string {
+  const door = `127.0.0.1:${port} inet n - n -`;
+  return `${postscreen ? `${door} 1 postscreen\nsmtpd pass - - n - 200 smtpd\ntlsproxy unix - - n - 0 tlsproxy` : `${door} 200 smtpd`}
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
