@@ -54,7 +54,7 @@ ${service("lmtp", "lmtp", listener("lmtp", lmtp, false))}`,
 }
 
 /** A gateway of all protocols before it, and a client of it. */
-async function gatewayBefore(dovecot: Dovecot, backendPorts: Ports, identity: string) {
+async function gatewayBefore(dovecot: Dovecot, backendPorts: Ports, identity: string, host = "127.0.0.1") {
   const [imap = 0, pop3 = 0, submission = 0, sieve = 0, smtp = 0] = await freePorts(5);
   const ports = { imap, pop3, submission, sieve, smtp };
   const gateway = await startGateway({
@@ -65,21 +65,21 @@ async function gatewayBefore(dovecot: Dovecot, backendPorts: Ports, identity: st
       listeners: Object.entries(ports).map(([protocol, port]) => ({
         protocol,
         port,
-        host: "127.0.0.1",
+        host,
         requireTls: false,
       })),
       backends: { dovecot: { host: dovecot.host, tls: "none", protocols: backendPorts, identity } },
       routes: [{ match: { recipient: USER }, to: "dovecot" }, { to: "dovecot" }],
     },
   });
-  const come = (protocol: keyof typeof ports, localAddress = CLIENT) =>
-    connect({ port: ports[protocol], localAddress, name: `the door, ${protocol}` });
+  const come = (protocol: keyof typeof ports, localAddress = host === "::1" ? host : CLIENT) =>
+    connect({ host, port: ports[protocol], localAddress, name: `the door, ${protocol}` });
   return { gateway, come };
 }
 
 type Come = Awaited<ReturnType<typeof gatewayBefore>>["come"];
 
-async function imapSession(come: Come, from = CLIENT, forged = ""): Promise<Conversation> {
+async function imapSession(come: Come, from?: string, forged = ""): Promise<Conversation> {
   const client = await come("imap", from);
   await client.expect("* OK ");
   if (forged) {
@@ -161,6 +161,27 @@ test("Dovecot sees the client, in every protocol and by every way that it has", 
         if (protocol === "lmtp" || identity !== "auto" || ports === waiting) return;
         const record = await gateway.account((one) => one.protocol === protocol);
         assert.equal(seen[1], record.id);
+      });
+  }
+});
+
+test("Dovecot sees an IPv6 client as one", async (t) => {
+  await using relay = await startScriptedSmtp();
+  const { dovecot, usual, waiting } = await trustingDovecot(relay.port);
+  await using _dovecot = dovecot;
+  for (const [ports, identity] of [
+    [usual, "auto"],
+    [waiting, "proxy-v1"],
+    [waiting, "proxy-v2"],
+  ] as const) {
+    const { gateway, come } = await gatewayBefore(dovecot, ports, identity, "::1");
+    await using _gateway = gateway;
+    for (const protocol of PROTOCOLS)
+      await t.test(`${identity}: ${protocol}`, async () => {
+        const before = dovecot.log().length;
+        await SESSIONS[protocol](come);
+        const seen = SEEN[protocol].source.replace("127\\.0\\.0\\.77", "::1");
+        await dovecot.logged(new RegExp(`^[\\s\\S]{${before}}[\\s\\S]*?${seen}`));
       });
   }
 });

@@ -2,6 +2,7 @@ import type { Channel } from "../../io/channel.ts";
 import { Refused } from "../../refusal.ts";
 import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
+import { printable } from "../../wire/printable.ts";
 import type { SmtpDelivery } from "./commands.ts";
 import { Extensions } from "./extensions.ts";
 import { formatEnvelope, formatReply, parseReplyLine, type Reply } from "./grammar.ts";
@@ -57,7 +58,8 @@ async function introduce(upstream: UpstreamLine, offers: readonly string[]): Pro
  * itself (RFC 5321 4.2.3: x0y is about syntax; 421 is a goodbye).
  */
 function refusedClient(reply: Reply): Refused {
-  const detail = `the backend refused XCLIENT: ${reply.code}`;
+  // No secret has been said yet that it could repeat.
+  const detail = `the backend refused XCLIENT: ${reply.code} ${printable(reply.lines[0] ?? "", 200)}`;
   if (reply.code < 422 || (reply.code >= 500 && reply.code < 510)) return new Refused("unavailable", detail);
   const lines = reply.lines.map((line) => line.replace(/[^\t -~]/g, "?"));
   const kind = reply.code < 500 ? "unavailable" : "notAllowed";
