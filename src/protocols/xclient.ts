@@ -19,6 +19,11 @@ export function transportOf({ tls }: ClientFacts): "TLS" | "insecure" {
   return tls ? "TLS" : "insecure";
 }
 
+/** A port, where it is known: Dovecot takes no word of a client whose port is 0. */
+export function knownPort(port: number): string | undefined {
+  return port > 0 ? String(port) : undefined;
+}
+
 /** This machine's own zone behind an address means nothing elsewhere. */
 export function bareAddress(address: string): string {
   return address.split("%")[0] ?? address;
@@ -31,9 +36,9 @@ export function bareAddress(address: string): string {
 export function xclientWords(client: ClientFacts, names: readonly string[], max: number): string {
   const values: Readonly<Record<string, string | undefined>> = {
     ADDR: bareAddress(client.address),
-    PORT: String(client.port),
+    PORT: knownPort(client.port),
     DESTADDR: bareAddress(client.local.address),
-    DESTPORT: String(client.local.port),
+    DESTPORT: knownPort(client.local.port),
     SESSION: client.session,
     TTL: PROXY_TTL,
     "CLIENT-TRANSPORT": transportOf(client),

@@ -115,8 +115,8 @@ export function clientFacts(session: Session, login: string | undefined): Client
 }
 
 type ChannelTls = NonNullable<Session["channel"]["tls"]> & {
-  /** A client's certificate that was verified. */
-  readonly client?: { readonly commonName?: string };
+  /** A client's certificate; its names are hearsay unless it is verified. */
+  readonly client?: { readonly verified?: boolean; readonly commonName?: string };
 };
 
 function tlsFacts({
@@ -131,7 +131,7 @@ function tlsFacts({
     cipher,
     ...(serverName !== undefined && { serverName }),
     ...(alpn !== undefined && { alpn }),
-    ...(client?.commonName !== undefined && { commonName: client.commonName }),
+    ...(client?.verified && client.commonName !== undefined && { commonName: client.commonName }),
   };
 }
 

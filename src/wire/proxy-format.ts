@@ -44,7 +44,8 @@ export function formatProxyV1(spoken: Spoken): string {
   const pair = pairOf(spoken);
   if (!pair) return "PROXY UNKNOWN\r\n";
   const family = pair.source.length === 4 ? "TCP4" : "TCP6";
-  const ports = `${portOf(spoken)} ${portOf(spoken.local)}`;
+  // One that nobody knows must be a number too, and Dovecot takes no 0 for one.
+  const ports = `${portOf(spoken) || 1} ${portOf(spoken.local) || 1}`;
   return `PROXY ${family} ${textOf(pair.source)} ${textOf(pair.target)} ${ports}\r\n`;
 }
 

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { formatId } from "../../src/protocols/imap/identification.ts";
+import { xclientLines } from "../../src/protocols/smtp/xclient.ts";
 import { xclientWords } from "../../src/protocols/xclient.ts";
+import { formatProxyV1 } from "../../src/wire/proxy-format.ts";
 
 const NAMES = ["ADDR", "PORT", "DESTADDR", "DESTPORT", "SESSION", "TTL", "CLIENT-TRANSPORT", "DESTNAME"];
 const CLIENT = {
@@ -33,4 +36,15 @@ test("whatever name a client asks for in TLS, the line is one, short, and of wor
     }),
     { numRuns: 1000 },
   );
+});
+
+test("a port that nobody knows is not told: Dovecot would take nothing of the rest", () => {
+  const unknown = { ...CLIENT, port: 0, local: { address: "192.0.2.1", port: 0 } };
+  assert.equal(
+    xclientWords(unknown, ["ADDR", "PORT", "DESTADDR", "DESTPORT"], 1022),
+    "XCLIENT ADDR=2001:db8::7 DESTADDR=192.0.2.1",
+  );
+  assert.deepEqual(xclientLines(unknown, ["ADDR", "PORT", "DESTPORT"]), ["XCLIENT ADDR=IPV6:2001:db8::7"]);
+  assert.doesNotMatch(formatId(unknown, []), /-port"/);
+  assert.match(formatProxyV1({ ...unknown, address: "192.0.2.7" }), / 1 1\r\n$/);
 });

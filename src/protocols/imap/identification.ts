@@ -1,5 +1,5 @@
 import type { ClientFacts } from "../../session/protocol.ts";
-import { bareAddress, destinationName, PROXY_TTL, transportOf } from "../xclient.ts";
+import { bareAddress, destinationName, knownPort, PROXY_TTL, transportOf } from "../xclient.ts";
 import { quote, type Token } from "./grammar.ts";
 
 /** One field of ID and its value; undefined is NIL. */
@@ -49,17 +49,17 @@ export function formatId(client: ClientFacts, said: readonly Field[]): string {
 
 /** The names that Dovecot knows; it hears them from trusted networks, and once. */
 function knownFields(client: ClientFacts): readonly Field[] {
-  const name = destinationName(client);
-  return [
+  const fields: readonly Field[] = [
     ["x-originating-ip", bareAddress(client.address)],
-    ["x-originating-port", String(client.port)],
+    ["x-originating-port", knownPort(client.port)],
     ["x-connected-ip", bareAddress(client.local.address)],
-    ["x-connected-port", String(client.local.port)],
+    ["x-connected-port", knownPort(client.local.port)],
     ["x-session-id", client.session],
     ["x-proxy-ttl", PROXY_TTL],
     ["x-client-transport", transportOf(client)],
-    ...(name === undefined ? [] : [["x-connected-name", name] as const]),
+    ["x-connected-name", destinationName(client)],
   ];
+  return fields.filter(([, value]) => value !== undefined);
 }
 
 function maySay(name: string, value: string | undefined): boolean {

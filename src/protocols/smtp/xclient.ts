@@ -1,6 +1,6 @@
 import type { ClientFacts } from "../../session/protocol.ts";
 import { xtext } from "../../wire/xtext.ts";
-import { bareAddress, destinationName, PROXY_TTL, transportOf } from "../xclient.ts";
+import { bareAddress, destinationName, knownPort, PROXY_TTL, transportOf } from "../xclient.ts";
 
 /** RFC 5321 4.5.3.1.4, without its CRLF. */
 const MAX_LINE = 510;
@@ -42,9 +42,9 @@ function valuesOf(client: ClientFacts): Readonly<Record<string, string | undefin
   return {
     HELO: client.hello?.name,
     PROTO: client.hello && (client.hello.extended ? "ESMTP" : "SMTP"),
-    PORT: String(client.port),
+    PORT: knownPort(client.port),
     DESTADDR: addressValue(client.local.address),
-    DESTPORT: String(client.local.port),
+    DESTPORT: knownPort(client.local.port),
     SESSION: client.session,
     TTL: PROXY_TTL,
     "CLIENT-TRANSPORT": transportOf(client),
