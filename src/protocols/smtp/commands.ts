@@ -122,9 +122,18 @@ export const deliveryDialect: Dialect<Command, SmtpDelivery> = {
   refuse: (session, refusal) => session.channel.write(reply(refusal, "command", session.id)),
 };
 
-/** Reads one command; refuses a line that is longer than its verb may have. */
-export async function readCommand(session: Session): Promise<Command | Refusal> {
-  const line = await session.channel.readLine(MAX_LINE);
+async function readCommand(session: Session): Promise<Command | Refusal> {
+  for (;;) {
+    const command = takeCommand(session);
+    if (command) return command;
+    await session.channel.more();
+  }
+}
+
+/** The next command, once it is there; a line that is longer than its verb may have is refused. */
+export function takeCommand(session: Session): Command | Refusal | undefined {
+  const line = session.channel.takeLine(MAX_LINE);
+  if (!line) return undefined;
   const command = parseCommand(line);
   if (!command) return { kind: line.length > MAX_COMMAND ? "tooLong" : "syntax", detail: "not a command" };
   const limit = command.verb === "AUTH" ? MAX_LINE : isEnvelope(command.verb) ? MAX_ENVELOPE : MAX_COMMAND;

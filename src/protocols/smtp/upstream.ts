@@ -53,20 +53,50 @@ export async function beginDelivery(upstream: UpstreamLine, delivery: SmtpDelive
   if (delivery.reply.code === 421) throw fault("it closed the session", delivery.reply);
 }
 
-/** One whole reply; throws Refused("unavailable") for what no reply is. */
-export async function readReply(channel: Channel): Promise<Reply> {
-  const lines: string[] = [];
-  let code: number | undefined;
-  while (lines.length < MAX_LINES) {
-    const line = parseReplyLine(await channel.readLine(MAX_LINE));
-    if (!line || (code !== undefined && line.code !== code)) {
-      throw new Refused("unavailable", "the backend does not speak SMTP");
-    }
-    code = line.code;
-    lines.push(line.text);
-    if (line.last) return { code, lines };
+/** Reads whole replies; throws Refused("unavailable") for what no reply is. */
+export class ReplyReader {
+  readonly #channel: Channel;
+  #code: number | undefined;
+  #lines: string[] = [];
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
   }
-  throw new Refused("unavailable", "the backend's reply has too many lines");
+
+  /** The next reply, or undefined while it has not arrived whole. */
+  take(): Reply | undefined {
+    for (let line = this.#channel.takeLine(MAX_LINE); line; line = this.#channel.takeLine(MAX_LINE)) {
+      const read = parseReplyLine(line);
+      if (!read || read.code !== (this.#code ?? read.code))
+        throw new Refused("unavailable", "the backend does not speak SMTP");
+      this.#lines.push(read.text);
+      if (read.last) return this.#whole(read.code);
+      this.#code = read.code;
+      if (this.#lines.length >= MAX_LINES)
+        throw new Refused("unavailable", "the backend's reply has too many lines");
+    }
+    return undefined;
+  }
+
+  async read(): Promise<Reply> {
+    for (;;) {
+      const reply = this.take();
+      if (reply) return reply;
+      await this.#channel.more();
+    }
+  }
+
+  #whole(code: number): Reply {
+    const reply = { code, lines: this.#lines };
+    this.#code = undefined;
+    this.#lines = [];
+    return reply;
+  }
+}
+
+/** One whole reply. */
+function readReply(channel: Channel): Promise<Reply> {
+  return new ReplyReader(channel).read();
 }
 
 export function isPositive(reply: Reply): boolean {
