@@ -149,7 +149,8 @@ async function stored(postfix: Postfix): Promise<string[]> {
   return (await postfix.held()).map((file) => {
     const text = file.toString("latin1");
     const id = /\bfor <(m\d+)@/.exec(text)?.[1];
-    assert.ok(id && text.includes(`Subject: ${id}`) && text.includes(`end of ${id}`), text);
+    assert.ok(id, "a message without an id");
+    assert.ok(text.includes(`Subject: ${id}`) && text.includes(`end of ${id}`), `${id} is not whole`);
     return id;
   });
 }
