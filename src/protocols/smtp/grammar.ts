@@ -75,7 +75,17 @@ export function parseMail(rest: string): Envelope | undefined {
 /** What stands behind RCPT: `TO:<path> parameters`. RFC 5321 4.5.1: <postmaster> needs no domain. */
 export function parseRcpt(rest: string): Envelope | undefined {
   const envelope = parseEnvelope(rest, /^TO: ?<([^>]*)>(?: (.*))?$/i);
-  return envelope && (isMailbox(envelope.address) || isPostmaster(envelope.address)) ? envelope : undefined;
+  if (!envelope) return undefined;
+  const { address } = envelope;
+  return isPostmaster(address) || (isMailbox(address) && !leadsOn(address)) ? envelope : undefined;
+}
+
+/**
+ * Whether a local part names another place in it, in quotes or not: a server that takes it off the domain it was
+ * asked for sends such mail on, and asks no questions where it trusts whoever brings it, which is us.
+ */
+function leadsOn(address: string): boolean {
+  return /[!@]/.test(address.slice(0, address.lastIndexOf("@")));
 }
 
 export function isPostmaster(address: string): boolean {
