@@ -8,6 +8,7 @@ import type { Dialect, Outcome, Row } from "../command-loop.ts";
 import { Extensions, ehloLines, maxSize } from "./extensions.ts";
 import {
   type Command,
+  decodeXtext,
   type Envelope,
   formatReply,
   parseBdat,
@@ -192,9 +193,18 @@ export function refuseMail(
   const bytes = parseCount(size?.value);
   if (size && bytes === undefined) return { kind: "syntax", detail: "SIZE without a number" };
   if (bytes !== undefined && bytes > maxSize(session, backends)) return envelopeReply("messageTooBig");
+  const submitter = envelope.parameters.find(({ name }) => name === "AUTH");
+  if (submitter && session.user === undefined) return envelopeReply("parameterNotOffered");
+  if (submitter && !isSubmitter(session, submitter.value)) return envelopeReply("senderNotYours");
   return backends.every((backend) => backend.takes(envelope))
     ? undefined
     : envelopeReply("parameterNotOffered");
+}
+
+/** RFC 4954 5: backends believe us who submitted a message, so a user may name nobody but himself. */
+function isSubmitter({ user = "" }: Session, value = ""): boolean {
+  const said = decodeUtf8(Buffer.from(decodeXtext(value), "latin1"));
+  return value === "<>" || said?.toLowerCase() === user.toLowerCase();
 }
 
 async function rcpt(session: Session, { rest }: Command): Promise<Outcome<SmtpDelivery> | Refusal> {

@@ -98,6 +98,11 @@ export function formatEnvelope(command: "MAIL FROM" | "RCPT TO", { address, para
   return `${command}:<${address}>${written.join("")}\r\n`;
 }
 
+/** RFC 3461 4; what is no hexchar stays as it is. */
+export function decodeXtext(text: string): string {
+  return text.replace(/\+([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
 /** RFC 1870 and RFC 3030: digits alone; undefined for anything that `Number` would also understand. */
 export function parseCount(text: string | undefined): number | undefined {
   return text !== undefined && /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
