@@ -114,7 +114,8 @@ export class FromGate {
   /** What may pass now; `last` when the content ends with it. */
   admit(pieces: readonly Buffer[], last: boolean): readonly Buffer[] | "refused" {
     if (this.#open) return pieces;
-    this.#held.push(...pieces);
+    // Not push: content of bare line ends has more pieces than a call may have arguments.
+    this.#held = this.#held.concat(pieces);
     this.#size += pieces.reduce((sum, piece) => sum + piece.length, 0);
     const whole = Buffer.concat(this.#held);
     const end = whole.indexOf(HEADER_END);
