@@ -298,7 +298,9 @@ class Visit {
   }
 
   async #content(): Promise<void> {
-    let content = Buffer.alloc(0);
+    const content: Buffer[] = [];
+    // Its end may be cut anywhere; so that long ones take no long time, only what is new is searched.
+    let tail: Buffer = Buffer.from("\r\n");
     let begun = false;
     for (;;) {
       const some = await this.#some();
@@ -309,11 +311,16 @@ class Visit {
         });
       }
       if (!begun) return;
-      content = Buffer.concat([content, some]);
-      const end = Buffer.concat([Buffer.from("\r\n"), content]).indexOf(END);
-      if (end < 0) continue;
-      const raw = content.subarray(0, end + END.length - 2);
-      this.#chunks.unshift(content.subarray(raw.length));
+      const seen = Buffer.concat([tail, some]);
+      const end = seen.indexOf(END);
+      if (end < 0) {
+        content.push(some);
+        tail = seen.subarray(1 - END.length);
+        continue;
+      }
+      const behind = end + END.length - tail.length;
+      const raw = Buffer.concat([...content, some.subarray(0, behind)]);
+      this.#chunks.unshift(some.subarray(behind));
       return this.#finish(raw, "data", "end");
     }
   }
