@@ -18,12 +18,18 @@ function helloOf(session: Session): Hello | undefined {
   return hello && { ...hello, name: Buffer.from(hello.name, "latin1").toString("utf8") };
 }
 
+async function greet({ channel, frontend }: Session): Promise<void> {
+  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else.
+  if (channel.pending > 0) throw new Refused("notOurProtocol", "it spoke before the greeting");
+  await channel.write(`220 ${frontend.hostname} ESMTP\r\n`);
+}
+
 /** Submission, RFC 6409: from users, who sign in. */
 export const submission: Protocol<Login> = {
   name: "submission",
   alpn: ["smtp", "submission"],
   idleTimeout: "smtpIdle",
-  greet: (session) => session.channel.write(`220 ${session.frontend.hostname} ESMTP\r\n`),
+  greet,
   readLogin: (session) => commandLoop(session, submissionDialect),
   refuse: (session, refusal, login, final) =>
     session.channel.write(reply(refusal, login ? "login" : "command", session.id, final)),
@@ -45,11 +51,7 @@ export const smtp: Protocol<SmtpDelivery> = {
   name: "smtp",
   alpn: ["smtp"],
   idleTimeout: "smtpIdle",
-  async greet(session) {
-    // RFC 5321 3.1: a client waits for the greeting; who does not is no mail server.
-    if (session.channel.pending > 0) throw new Refused("notOurProtocol", "it spoke before the greeting");
-    await session.channel.write(`220 ${session.frontend.hostname} ESMTP\r\n`);
-  },
+  greet,
   async readLogin(session) {
     const said = saidBy(session);
     const delivery = said.next ?? (await commandLoop(session, deliveryDialect));

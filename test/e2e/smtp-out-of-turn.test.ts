@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { certificateAuthority } from "../support/certificates.ts";
+import { connect } from "../support/conversation.ts";
+import { startScriptedSmtp } from "../support/scripted-smtp.ts";
+import { openSmtpDoor } from "../support/smtp-door.ts";
+
+test("item 12: commands behind EHLO that do not wait for its reply end the session, and none of them runs", async (t) => {
+  await using backend = await startScriptedSmtp({ auth: true });
+  await using door = await openSmtpDoor({
+    authority: await certificateAuthority(),
+    users: { "alice@example.org": "pw" },
+    backends: { backend },
+    domains: { backend: "north.example" },
+  });
+  backend.forget();
+  const behind = "MAIL FROM:<a@far.example>\r\nRCPT TO:<bob@north.example>\r\n";
+  for (const [where, port, tls] of [
+    ["port 25", door.ports.mx, undefined],
+    ["port 587", door.ports.starttls, undefined],
+    ["port 465", door.ports.implicit, door.trust],
+  ] as const) {
+    for (const hello of ["EHLO x", "HELO x"]) {
+      await t.test(`${hello} at ${where}`, async () => {
+        await using client = await connect({ port, ...(tls && { tls }) });
+        await client.expect("220 ");
+        await client.sendRaw(`${hello}\r\n${behind}`);
+        assert.match((await client.readToClose()).join("\n"), /^554 5\.5\.0 [^\n]*$/);
+      });
+    }
+  }
+  assert.equal(backend.received(), "");
+});
