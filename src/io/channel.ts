@@ -344,9 +344,11 @@ export class Channel {
     if (!this.#late) return;
     const left = this.#dueAt - performance.now();
     // A timer may fire a fraction of a millisecond early.
-    if (left >= 1) return this.#arm(left);
-    this.#overdue = this.#late();
-    this.#wakeAll();
+    if (left >= 1) this.#arm(left);
+    else {
+      this.#overdue = this.#late();
+      this.#wakeAll();
+    }
   }
 
   #pause(): void {
