@@ -315,6 +315,15 @@ export class Channel {
     if (this.#budget < 0) throw new Refused("tooLong", "more bytes than a session may send before login");
   }
 
+  /** Whether the other side says anything within `ms` milliseconds; nothing of it is read. */
+  async speaksWithin(ms: number): Promise<boolean> {
+    if (this.pending === 0 && ms > 0) {
+      const timer = setTimeout(() => this.#waiting.read?.(), ms);
+      await this.more().finally(() => clearTimeout(timer));
+    }
+    return this.pending > 0;
+  }
+
   /** Waits until more has arrived. */
   async more(): Promise<void> {
     this.#mustBeOpen();
