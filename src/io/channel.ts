@@ -315,6 +315,15 @@ export class Channel {
     if (this.#budget < 0) throw new Refused("tooLong", "more bytes than a session may send before login");
   }
 
+  /** Whether the other side says anything within `ms` milliseconds; nothing of it is read. */
+  async speaksWithin(ms: number): Promise<boolean> {
+    if (this.pending === 0 && ms > 0) {
+      const timer = setTimeout(() => this.#waiting.read?.(), ms);
+      await this.more().finally(() => clearTimeout(timer));
+    }
+    return this.pending > 0;
+  }
+
   /** Waits until more has arrived. */
   async more(): Promise<void> {
     this.#mustBeOpen();
@@ -344,9 +353,11 @@ export class Channel {
     if (!this.#late) return;
     const left = this.#dueAt - performance.now();
     // A timer may fire a fraction of a millisecond early.
-    if (left >= 1) return this.#arm(left);
-    this.#overdue = this.#late();
-    this.#wakeAll();
+    if (left >= 1) this.#arm(left);
+    else {
+      this.#overdue = this.#late();
+      this.#wakeAll();
+    }
   }
 
   #pause(): void {

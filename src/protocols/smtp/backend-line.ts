@@ -104,11 +104,11 @@ export class BackendLine {
     await this.#queue.giveUp(envelopeReply("unknownFate"));
   }
 
-  /** False when a reply came that nobody has asked for. */
+  /** False when a reply came that nobody has asked for, or a 421: behind it comes the close (RFC 5321 3.8). */
   #handOver(replies: ReplyReader): boolean {
     for (let reply = replies.take(); reply; reply = replies.take()) {
       if (reply.code === 421) this.#lost = true;
-      if (!this.#queue.answer(reply)) return false;
+      if (!this.#queue.answer(reply) || this.#lost) return false;
     }
     return true;
   }

@@ -157,7 +157,8 @@ async function hello(
   lines: () => string[],
 ): Promise<"next" | Refusal> {
   // RFC 2920 3.1: EHLO ends a group; who does not wait for what it offers is no mail program.
-  if (session.channel.pending > 0) throw new Refused("notOurProtocol", "it did not wait for EHLO's reply");
+  if (session.channel.pending > 0 && session.frontend.content.earlyTalkers === "refuse")
+    throw new Refused("notOurProtocol", "it did not wait for EHLO's reply");
   const name = parseHelloName(rest);
   if (name === undefined) return { kind: "syntax", detail: "HELO without a name" };
   const said = saidBy(session);

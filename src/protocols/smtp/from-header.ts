@@ -1,7 +1,7 @@
 const HEADER_END = Buffer.from("\r\n\r\n");
 /** A header longer than this is not looked through; real ones have a tenth of it. */
 const MAX_HEADER = 64 * 1024;
-/** Stands for the addresses of such a header: nobody's name, so only who may send as anybody may send it. */
+/** Stands for the addresses of a header that was not read: nobody's, so only who may send as anybody may send it. */
 const UNREAD = "(a header too long)";
 
 /** The addresses of every From field (RFC 5322 3.6.2) of a message's header, as they are written. */
@@ -125,7 +125,16 @@ export class FromGate {
       return [];
     }
     const read = header.length <= MAX_HEADER;
-    if (!this.#allows(read ? fromAddresses(header.toString("latin1")) : [UNREAD])) return "refused";
+    return this.#judge(whole, read ? fromAddresses(header.toString("latin1")) : [UNREAD]);
+  }
+
+  /** The same when what is held has to pass or be refused before its header has ended. */
+  giveUp(): readonly Buffer[] | "refused" {
+    return this.#judge(Buffer.concat(this.#held), [UNREAD]);
+  }
+
+  #judge(whole: Buffer, addresses: readonly string[]): readonly Buffer[] | "refused" {
+    if (!this.#allows(addresses)) return "refused";
     this.#open = true;
     this.#held = [];
     return [whole];

@@ -18,9 +18,10 @@ function helloOf(session: Session): Hello | undefined {
   return hello && { ...hello, name: Buffer.from(hello.name, "latin1").toString("utf8") };
 }
 
-async function greet({ channel, frontend }: Session): Promise<void> {
+async function greet({ channel, frontend }: Session, delayMs: number): Promise<void> {
   // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else.
-  if (channel.pending > 0) throw new Refused("notOurProtocol", "it spoke before the greeting");
+  if (frontend.content.earlyTalkers === "refuse" && (await channel.speaksWithin(delayMs)))
+    throw new Refused("notOurProtocol", "it spoke before the greeting");
   await channel.write(`220 ${frontend.hostname} ESMTP\r\n`);
 }
 
@@ -29,7 +30,7 @@ export const submission: Protocol<Login> = {
   name: "submission",
   alpn: ["smtp", "submission"],
   idleTimeout: "smtpIdle",
-  greet,
+  greet: (session) => greet(session, 0),
   readLogin: (session) => commandLoop(session, submissionDialect),
   refuse: (session, refusal, login, final) =>
     session.channel.write(reply(refusal, login ? "login" : "command", session.id, final)),
@@ -51,7 +52,7 @@ export const smtp: Protocol<SmtpDelivery> = {
   name: "smtp",
   alpn: ["smtp"],
   idleTimeout: "smtpIdle",
-  greet,
+  greet: (session) => greet(session, session.frontend.content.greetDelay),
   async readLogin(session) {
     const said = saidBy(session);
     const delivery = said.next ?? (await commandLoop(session, deliveryDialect));

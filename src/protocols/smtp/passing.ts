@@ -56,10 +56,11 @@ export async function passChunk(
     left -= bytes.length;
     const ended = last && left === 0;
     if (!spoiled) {
-      const judged = gate?.admit([bytes], ended) ?? [bytes];
-      if (!checker.check(bytes, ended)) spoiled = "bareNewline";
+      let judged = gate?.admit([bytes], ended) ?? [bytes];
       // The backend waits for the chunk, and we for the header's end: a header belongs into the first chunk.
-      else if (judged === "refused" || (left === 0 && !ended && gate?.holds)) spoiled = "senderNotYours";
+      if (left === 0 && !ended && gate?.holds) judged = gate.giveUp();
+      if (!checker.check(bytes, ended)) spoiled = "bareNewline";
+      else if (judged === "refused") spoiled = "senderNotYours";
       else backend.write(judged);
     }
     if (spoiled) backend.abandon();

@@ -64,6 +64,8 @@ class MailRelay {
   #mail: Envelope | undefined;
   /** Recipients that have gone to the backend in this transaction. */
   #recipients = 0;
+  /** Counts transactions: a reply that comes when the next one is open is not that one's. */
+  #turn = 0;
   #chunks: { readonly checker: ChunkChecker; readonly gate: FromGate | undefined } | undefined;
   /** RFC 3030 2: behind a BDAT that failed, only RSET helps. */
   #spoiled = false;
@@ -207,11 +209,10 @@ class MailRelay {
     const refused = refuseMail(this.#session, envelope, [this.#backend.offers]);
     if (refused) return typeof refused === "string" ? this.#say(refused) : this.#refuse(refused);
     return this.#allowed(this.#desk.message(), () => {
+      this.#endTransaction();
       this.#mail = envelope;
-      this.#mailRefusal = undefined;
-      this.#recipients = 0;
-      return this.#forward(formatEnvelope("MAIL FROM", envelope), (answer) => {
-        if (!isPositive(answer)) this.#mail = undefined;
+      return this.#forward(formatEnvelope("MAIL FROM", envelope), () => {
+        this.#mail = undefined;
       });
     });
   }
@@ -231,8 +232,8 @@ class MailRelay {
     }
     return this.#allowed(this.#desk.recipient(), () => {
       this.#recipients += 1;
-      return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), (answer) => {
-        if (!isPositive(answer)) this.#recipients -= 1;
+      return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), () => {
+        this.#recipients -= 1;
       });
     });
   }
@@ -280,7 +281,12 @@ class MailRelay {
     if (this.#session.channel.pending > 0) throw new Refused("notOurProtocol", "content before 354");
     const slot = this.#backend.say("DATA\r\n");
     this.#backend.flush();
-    return slot.reply.then((answer) => (answer?.code === 354 ? this.#content() : "go on"));
+    return slot.reply.then((answer) => {
+      // The client has not heard it yet, so whatever is here has not waited for it either.
+      if (answer && this.#session.channel.pending > 0)
+        throw new Refused("notOurProtocol", "content before 354");
+      return answer?.code === 354 ? this.#content() : "go on";
+    });
   }
 
   async #content(): Promise<Next> {
@@ -382,6 +388,7 @@ class MailRelay {
   }
 
   #endTransaction(): void {
+    this.#turn += 1;
     this.#mail = undefined;
     this.#mailRefusal = undefined;
     this.#recipients = 0;
@@ -389,9 +396,13 @@ class MailRelay {
     this.#spoiled = false;
   }
 
-  /** Passes a command on; `then` sees the backend's reply. */
-  #forward(command: string, then?: (answer: Reply) => void): Next {
-    this.#backend.say(command, then && { heard: (answer) => answer && then(answer) });
+  /** Passes a command on; `undo` takes back what it did to the transaction, where that is still open at the backend's no. */
+  #forward(command: string, undo?: () => void): Next {
+    const turn = this.#turn;
+    const heard = (answer: Reply | undefined): void => {
+      if (answer && !isPositive(answer) && turn === this.#turn) undo?.();
+    };
+    this.#backend.say(command, undo && { heard });
     return "go on";
   }
 
