@@ -269,7 +269,7 @@ test("item 30: what is no mail client is sent away, and hears none of its own wo
   for (const port of [door.ports.mx, door.ports.starttls]) {
     await using web = await connect({ port });
     await web.sendRaw("GET /<script>alert(1)</script> HTTP/1.1\r\nHost: evil\r\n\r\n");
-    assert.match((await web.readToClose()).join("\n"), /^220 [^\n]*\n554 5\.5\.0 (?!.*script)[^\n]*$/);
+    assert.match((await web.readToClose()).join("\n"), /^(220 [^\n]*\n)?554 5\.5\.0 (?!.*script)[^\n]*$/);
     for (const pipelined of [false, true]) {
       await using junk = await connect({ port });
       await junk.expect("220 ");
@@ -369,7 +369,8 @@ test("item 34: lines too long", async (t) => {
         for (let sent = 0; sent < 8_388_608; sent += stream.length) await client.sendRaw(stream);
         return (await client.readToClose()).at(-1) ?? "closed";
       });
-      for (const last of await Promise.all(streams)) assert.match(last, /^(500 5\.5\.2 |220 |closed)/);
+      for (const last of await Promise.all(streams))
+        assert.match(last, /^(500 5\.5\.2 |554 5\.5\.0 |220 |closed)/);
       return door.gateway.rss();
     };
     // The first rounds grow the heap to what it takes; whatever is kept shows in the others.

@@ -82,17 +82,18 @@ export class BackendLine {
 
   /**
    * Hands replies to those who wait for them, until there is no backend any more. `told` hears when the client was
-   * told some, and whether it is behind with taking them. Never throws.
+   * told some, and when it has taken them. Never throws.
    */
-  async listen(told: (behind: boolean) => void): Promise<void> {
+  async listen(told: () => void): Promise<void> {
     const replies = new ReplyReader(this.channel);
     try {
       while (this.#handOver(replies)) {
         const behind = this.#queue.flush();
-        told(behind !== undefined);
+        told();
+        // More replies may have come in the meantime.
         if (behind !== undefined) {
-          await behind;
-          told(false);
+          await behind.then(told);
+          continue;
         }
         if (this.#queue.length === 0) this.channel.clearDeadline();
         await this.channel.more();

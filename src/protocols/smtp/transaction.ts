@@ -93,7 +93,7 @@ class MailRelay {
     const { channel } = this.#session;
     channel.liftBudget();
     this.#stoppedBy((refused) => this.#stop(refused));
-    const listening = this.#backend.listen((behind) => this.#await(behind));
+    const listening = this.#backend.listen(() => this.#await());
     try {
       const end = await this.#obeyAll();
       if (end === "left" || end === "again") await this.#partInOrder();
@@ -121,15 +121,15 @@ class MailRelay {
   /** A message under way may arrive, and its reply be heard; then the session ends. */
   #stop(refused: Refused): void {
     this.#stopping = refused;
-    if (this.#listening) this.#await(false);
+    if (this.#listening) this.#await();
   }
 
   /** How long the client may say nothing: while the backend owes a reply it is not the client who is idle. */
-  #await(behind: boolean): void {
+  #await(): void {
     const { channel } = this.#session;
     const owed = this.#queue.length > 0;
     const stopping = this.#stopping;
-    if (behind) channel.setDeadline(this.#idleMs, notRead);
+    if (channel.behind) channel.setDeadline(this.#idleMs, notRead);
     else if (stopping && !owed) channel.setDeadline(0, () => stopping);
     else channel.setDeadline(owed ? PATIENCE : this.#idleMs, noCommand);
   }
@@ -153,7 +153,7 @@ class MailRelay {
   /** Nothing more is to be done before the client says more: what it has said goes out. */
   async #nextBytes(): Promise<void> {
     this.#backend.flush();
-    this.#await(false);
+    this.#await();
     this.#listening = true;
     await this.#session.channel.more();
     this.#listening = false;
