@@ -1,7 +1,7 @@
 import type { Channel } from "../io/channel.ts";
 import type { EnvelopeRefusal, Refusal } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
-import type { Session } from "./session.ts";
+import type { Peer, Session } from "./session.ts";
 
 /** A complete try to come in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
 export interface Entry {
@@ -9,11 +9,19 @@ export interface Entry {
   readonly recipient?: string;
   /** Whether the message that the recipient belongs to has been counted already. */
   readonly counted?: boolean;
+  /** No try yet: a trusted proxy has said who its client is, and the session begins anew for that one. */
+  readonly introduced?: Peer;
 }
 
 /** By a password. */
 export interface Login extends Entry {
   readonly credential: Credential;
+}
+
+/** By nothing so far. */
+export interface Introduction extends Entry {
+  readonly credential?: never;
+  readonly introduced: Peer;
 }
 
 /** Another server's first recipient, whole: nobody signs in, and the address says where it goes. */
@@ -75,7 +83,7 @@ export interface Protocol<L extends Entry = Entry> {
   readonly idleTimeout: "imapIdle" | "pop3Idle" | "smtpIdle";
   greet(session: Session): Promise<void>;
   /** Everything before a password is complete. Undefined when the client left in order. */
-  readLogin(session: Session): Promise<L | undefined>;
+  readLogin(session: Session): Promise<L | Introduction | undefined>;
   /** Says no to a login, or, without one, to the session; `final` when the session ends with it. */
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
   /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */
