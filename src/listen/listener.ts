@@ -91,10 +91,15 @@ class Door {
 
   open(socket: Socket): void {
     const peer = socketPeer(socket);
-    // Gone before we looked: a scan, or a health check that only connects.
-    if (!peer) return void socket.destroy();
-    if (this.#proxies.contains(peer.address)) void this.#openToProxy(socket, peer);
+    if (!peer) this.#gone(socket);
+    else if (this.#proxies.contains(peer.address)) void this.#openToProxy(socket, peer);
     else this.#handOver(socket, peer);
+  }
+
+  /** Gone before we looked: a scan, or a health check that only connects. */
+  #gone(socket: Socket): void {
+    socket.destroy();
+    if (this.#options.proxyProtocol) this.#options.onHeader?.("left", "nobody");
   }
 
   /** Those who still owe a header. */

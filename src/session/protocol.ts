@@ -10,7 +10,7 @@ export interface Entry {
   /** Whether the message that the recipient belongs to has been counted already. */
   readonly counted?: boolean;
   /** No try yet: a trusted proxy has said who its client is, and the session begins anew for that one. */
-  readonly introduced?: Peer;
+  readonly named?: Peer;
 }
 
 /** By a password. */
@@ -19,9 +19,9 @@ export interface Login extends Entry {
 }
 
 /** By nothing so far. */
-export interface Introduction extends Entry {
+export interface NamedClient extends Entry {
   readonly credential?: never;
-  readonly introduced: Peer;
+  readonly named: Peer;
 }
 
 /** Another server's first recipient, whole: nobody signs in, and the address says where it goes. */
@@ -83,7 +83,7 @@ export interface Protocol<L extends Entry = Entry> {
   readonly idleTimeout: "imapIdle" | "pop3Idle" | "smtpIdle";
   greet(session: Session): Promise<void>;
   /** Everything before a password is complete. Undefined when the client left in order. */
-  readLogin(session: Session): Promise<L | Introduction | undefined>;
+  readLogin(session: Session): Promise<L | NamedClient | undefined>;
   /** Says no to a login, or, without one, to the session; `final` when the session ends with it. */
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
   /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */

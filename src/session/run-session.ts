@@ -4,8 +4,9 @@ import type { Policy } from "../policy/engine.ts";
 import { endsSession, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Desk, Entry, SignIn, UpstreamLine } from "./protocol.ts";
+import { Seat } from "./seat.ts";
 import type { Session } from "./session.ts";
-import { beginsWithHeader } from "./stray-header.ts";
+import { greetClient } from "./stray-header.ts";
 
 export interface Route {
   readonly backend: string;
@@ -69,8 +70,8 @@ export interface Observer {
 export async function runSession(session: Session, rooms: Rooms): Promise<void> {
   let reason = "client left";
   try {
-    await using seats = new AsyncDisposableStack();
-    await seat(session, rooms, seats);
+    await using seat = new Seat(rooms.policy);
+    await seat.take(session);
     if (session.frontend.implicitTls) await session.startTls();
     session.enter("greeted");
     session.startLoginDeadline();
@@ -80,7 +81,7 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
       return;
     }
     for (;;) {
-      await using entered = await knock(session, rooms, seats);
+      await using entered = await knock(session, rooms, seat);
       const ended = entered.upstream && (await carry(session, entered.upstream, rooms));
       if (ended === AGAIN) {
         session.comeBack();
@@ -96,20 +97,6 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
     session.channel.end();
     rooms.telemetry.closed(session, reason);
   }
-}
-
-/** A seat for the peer. A trusted proxy itself takes none: all its clients would share it. */
-async function seat(session: Session, rooms: Rooms, seats: AsyncDisposableStack): Promise<void> {
-  if (session.peer.proxy) return;
-  seats.use(await rooms.policy.connection(session.facts, session.signal));
-}
-
-/** Greets a client, and waits for its first bytes; false when they are a proxy's. */
-async function greetClient(session: Session): Promise<boolean> {
-  // Who speaks before it is greeted may be a proxy that we do not know.
-  if (session.channel.pending > 0 && (await beginsWithHeader(session))) return false;
-  await session.protocol.greet(session);
-  return !(await beginsWithHeader(session));
 }
 
 /** What a protocol's own relay says when the client goes on, but not with this backend. */
@@ -138,12 +125,12 @@ interface Entered extends AsyncDisposable {
 }
 
 /** One try at the door. It owns the password: when it returns, nothing refers to that any more. */
-async function knock(session: Session, rooms: Rooms, seats: AsyncDisposableStack): Promise<Entered> {
+async function knock(session: Session, rooms: Rooms, seat: Seat): Promise<Entered> {
   const login = await session.protocol.readLogin(session);
   if (!login) return nobody(true);
-  if (login.introduced) {
-    session.peer = login.introduced;
-    await seat(session, rooms, seats);
+  if (login.named) {
+    session.peer = login.named;
+    await seat.take(session);
     await session.protocol.greet(session);
     return nobody(false);
   }

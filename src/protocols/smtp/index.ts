@@ -3,6 +3,7 @@ import type { Login, Protocol, UpstreamLine } from "../../session/protocol.ts";
 import type { Session } from "../../session/session.ts";
 import { commandLoop } from "../command-loop.ts";
 import { deliveryDialect, type SmtpDelivery, saidBy, submissionDialect } from "./commands.ts";
+import { greeting } from "./extensions.ts";
 import { formatReply } from "./grammar.ts";
 import { reply } from "./replies.ts";
 import { carryMail } from "./transaction.ts";
@@ -12,10 +13,12 @@ async function leaveUpstream(upstream: UpstreamLine): Promise<void> {
   await upstream.channel.write("QUIT\r\n");
 }
 
-async function greet({ channel, frontend }: Session): Promise<void> {
-  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else.
-  if (channel.pending > 0) throw new Refused("notOurProtocol", "it spoke before the greeting");
-  await channel.write(`220 ${frontend.hostname} ESMTP\r\n`);
+async function greet(session: Session): Promise<void> {
+  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else. XCLIENT may be pipelined.
+  const first = !session.understoodAny;
+  if (first && session.channel.pending > 0)
+    throw new Refused("notOurProtocol", "it spoke before the greeting");
+  await session.channel.write(greeting(session));
 }
 
 /** Submission, RFC 6409: from users, who sign in. */

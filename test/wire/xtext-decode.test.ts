@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeXtext } from "../../src/wire/xtext.ts";
+import { decodeXtext } from "../../src/wire/xtext-decode.ts";
 
 test("xtext stands for the text that it encodes", () => {
   assert.equal(decodeXtext(""), "");
