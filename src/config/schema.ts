@@ -459,7 +459,10 @@ const SubmissionSchema = mapping(
 
 const TimeoutsSchema = mapping(
   {
-    handshake: duration({ default: "10s", description: "A client's TLS handshake." }),
+    handshake: duration({
+      default: "10s",
+      description: "A client's TLS handshake; a proxy's header, which has 3s at least.",
+    }),
     login: duration({ default: "60s", description: "From connecting to being signed in, all of it." }),
     connect: duration({ default: "5s", description: "Reaching a backend, TLS included." }),
     drain: duration({

@@ -130,6 +130,7 @@ async function knock(session: Session, rooms: Rooms, seat: Seat): Promise<Entere
   if (!login) return nobody(true);
   if (login.named) {
     session.peer = login.named;
+    session.user = undefined;
     await seat.take(session);
     await session.protocol.greet(session);
     return nobody(false);
