@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { certificateAuthority } from "../support/certificates.ts";
 import { type Conversation, connect } from "../support/conversation.ts";
+import { startNginxMail } from "../support/nginx-mail.ts";
 import { runProcess } from "../support/processes.ts";
 import { startScriptedSmtp } from "../support/scripted-smtp.ts";
 import { openSmtpDoor, plain, talk } from "../support/smtp-door.ts";
@@ -228,4 +229,33 @@ test("swaks names a client by XCLIENT, and by a PROXY header", async () => {
   for (const version of [v1, v2]) await swaks("--port", `${door.ports.starttls}`, ...version, ...claim);
   for (const peer of ["203.0.113.1", "203.0.113.2"])
     assert.equal((await door.gateway.account((record) => record.peer === peer))["via"], PROXY);
+});
+
+test("nginx in front of port 25 names its clients, and limits know them", async () => {
+  await using place = await open({
+    exempt: [],
+    limits: [{ name: "messages", count: "messages", per: "ip", limit: "1/1h" }],
+  });
+  const { backend, door } = place;
+  await using nginx = await startNginxMail(door.ports.mx);
+  const send = async (localAddress: string, heard: string) => {
+    await using client = await connect({ port: nginx.port, localAddress });
+    await client.expect("220 nginx.example.org ");
+    await talk(
+      client,
+      ["EHLO mx.example.com", "250 "],
+      ["MAIL FROM:<a@example.com>", "250 "],
+      ["RCPT TO:<b@example.net>", heard],
+    );
+    if (!heard.startsWith("250")) return;
+    await talk(client, ["DATA", "354 "], ["Subject: x\r\n\r\nx\r\n.", "250 "], ["QUIT", "221 "]);
+  };
+  await send("127.0.0.51", "250 ");
+  await send("127.0.0.52", "250 ");
+  await send("127.0.0.51", "450 4.7.1 ");
+  assert.equal(backend.taken.length, 2);
+  for (const peer of ["127.0.0.51", "127.0.0.52"]) {
+    const record = await door.gateway.account((one) => one.peer === peer && one.outcome === "ok");
+    assert.equal(record["via"], PROXY);
+  }
 });
