@@ -138,6 +138,12 @@ export class Channel {
     }
   }
 
+  /** Whatever has arrived, once it is more than `known` bytes; it stays to be read. */
+  async peek(known = 0): Promise<Buffer> {
+    while (this.#buffer.length <= known) await this.more();
+    return this.#buffer.waiting;
+  }
+
   /** As `readLine`, but undefined when the line has not arrived yet. */
   takeLine(max: number): Buffer | undefined {
     const line = this.#buffer.takeLine(max);

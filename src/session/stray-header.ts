@@ -14,8 +14,7 @@ export async function greetClient(session: Session): Promise<boolean> {
  * now, so this one is a stranger's, or a second one; whatever stands behind it is not obeyed.
  */
 async function beginsWithHeader({ channel }: Session): Promise<boolean> {
-  let first = await channel.readSome();
-  while (beginsHeader(first) === "maybe") first = Buffer.concat([first, await channel.readSome()]);
-  channel.unread(first);
+  let first = await channel.peek();
+  while (beginsHeader(first) === "maybe") first = await channel.peek(first.length);
   return beginsHeader(first) === "yes";
 }

@@ -174,17 +174,15 @@ test("what was said before STARTTLS is forgotten, and may be said again", async 
   assert.equal(record.peer, "203.0.113.7");
 });
 
-test("commands behind XCLIENT in one packet are the client's", async () => {
+test("a command behind XCLIENT in one packet is the client's", async () => {
   await using place = await open();
   const { door } = place;
   await using client = await door.fromServer(proxy);
-  await client.sendRaw(
-    "XCLIENT ADDR=203.0.113.7\r\nEHLO mx.example.com\r\nMAIL FROM:<a@example.com>\r\nQUIT\r\n",
-  );
+  await client.sendRaw("XCLIENT ADDR=203.0.113.7\r\nEHLO mx.example.com\r\n");
   await client.expect("220 ");
   await client.expectUntil("250 ");
-  await client.expect("250 ");
-  await client.expect("221 ");
+  await message(client);
+  assert.equal((await door.gateway.account(({ outcome }) => outcome === "ok")).peer, "203.0.113.7");
 });
 
 test("swaks names a client by XCLIENT, and by a PROXY header", async () => {
