@@ -27,6 +27,7 @@ import { type Rooms, runSession } from "./session/run-session.ts";
 import { type Frontend, Session } from "./session/session.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { createHeaderReports } from "./telemetry/proxy-headers.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
 import { type Certificates, loadCertificates } from "./tls/certificates.ts";
 import { wrapServer } from "./tls/frontend.ts";
@@ -69,7 +70,8 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const live = new LiveSessions();
   const policy = makePolicy(config, log, () => metrics);
   const metrics = createMetrics({ openSessions: () => readOpen(live), seats: () => policy.seats });
-  const recorder = createRecorder(log, metrics, live);
+  const headers = createHeaderReports(log, metrics);
+  const recorder = createRecorder(log, metrics, live, headers);
   const auth = await openAuth(config, log, rooms);
   const board = new CapabilityBoard();
   const connectors = openServices(config, (protocol, backend, capabilities) =>
@@ -111,7 +113,14 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
       recorder.opened(session);
       void runSession(session, story);
     };
-    const bound = await bind(listener, accept);
+    const bound = await bind(
+      {
+        ...listener,
+        headerTimeoutMs: config.timeouts.handshake,
+        onHeader: (outcome, proxy) => headers(listener.name, outcome, proxy),
+      },
+      accept,
+    );
     rooms.defer(() => bound.close());
     listeners.push(bound);
   }

@@ -205,12 +205,12 @@ class Users {
 }
 
 /** Only asked after the right password: nobody else learns how an account stands. */
-function checkEntry({ user, networks }: Account, { address, protocol }: Peer): void {
+function checkEntry({ user, networks }: Account, { address, claimed, protocol }: Peer): void {
   if (user.disabled) throw new Refused("notAllowed", "the account is disabled");
   if (user.protocols && !user.protocols.includes(protocol)) {
     throw new Refused("notAllowed", "the account may not use this protocol");
   }
-  if (networks && !networks.contains(address)) {
+  if (networks && !networks.vouchFor(address, claimed)) {
     throw new Refused("notAllowed", "the account may not sign in from this network");
   }
 }

@@ -4,6 +4,8 @@ import type { Identity } from "./identity.ts";
 /** Where a client knocks from, as far as a source may care. */
 export interface Peer {
   readonly address: string;
+  /** Whether the address is what a trusted proxy says. */
+  readonly claimed?: boolean;
   readonly protocol: string;
 }
 

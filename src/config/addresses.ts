@@ -15,6 +15,19 @@ export function isLoopback(host: string): boolean {
   return isIP(host) !== 0 && loopback.check(host, isIP(host) === 4 ? "ipv4" : "ipv6");
 }
 
+/** Shorter than any network of one owner: 10.0.0.0/8 and fc00::/7 are the largest that are. */
+const SHORTEST = { 4: 8, 6: 7 } as const;
+
+/** True for a network as large as the Internet, or a good part of it. */
+export function isEverywhere(network: string): boolean {
+  const [address = "", written] = network.split("/");
+  const family = isIP(address) === 4 ? 4 : 6;
+  if (written === undefined) return false;
+  // RFC 4291 2.5.5.2: in a mapped network the IPv4 one begins behind 96 bits.
+  const mapped = family === 6 && canonical(address).startsWith("[::ffff:") && Number(written) >= 96;
+  return mapped ? Number(written) - 96 < SHORTEST[4] : Number(written) < SHORTEST[family];
+}
+
 /** True when two bindings cannot both be had; port 0 is never in the way. */
 export function overlaps(a: Binding, b: Binding): boolean {
   if (a.port !== b.port || a.port === 0) return false;

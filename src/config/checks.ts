@@ -1,4 +1,4 @@
-import { isLoopback, leadsTo, overlaps } from "./addresses.ts";
+import { isEverywhere, isLoopback, leadsTo, overlaps } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import { childPointer } from "./document.ts";
 import { readTextFile } from "./files.ts";
@@ -55,7 +55,29 @@ function checkListeners(listeners: readonly Entry<ListenerConfig>[], report: Rep
         valid: "a name of its own",
       });
     warnOfClearText({ pointer, value }, report);
+    checkTrustedProxies({ pointer, value }, report);
   }
+}
+
+/** Whoever is believed about addresses can put any name to a guess, and be out of every limit. */
+function checkTrustedProxies({ pointer, value }: Entry<ListenerConfig>, report: Report): void {
+  for (const key of ["proxyProtocol", "xclient"] as const) {
+    const { from = [], insecureFromAnywhere } = value[key] ?? {};
+    const everywhere = from.findIndex(isEverywhere);
+    if (everywhere < 0) continue;
+    const found = { found: from[everywhere] ?? "" };
+    const at = `${pointer}/${key}/from/${everywhere}`;
+    if (insecureFromAnywhere) report.warn(at, "believes anybody who says for whom he speaks", found);
+    else
+      report.error(at, "would believe anybody who says for whom he speaks", {
+        ...found,
+        valid: "the proxies' own networks, or insecureFromAnywhere: true beside it",
+      });
+  }
+  if (value.xclient && value.protocol !== "smtp" && value.protocol !== "submission")
+    report.error(`${pointer}/xclient`, `means nothing to ${value.protocol}`, {
+      valid: "xclient at listeners of smtp and submission; proxyProtocol at all of them",
+    });
 }
 
 function warnOfClearText({ pointer, value }: Entry<ListenerConfig>, report: Report): void {

@@ -144,6 +144,30 @@ const TlsSchema = mapping(
   { default: {}, description: "The certificates that clients see." },
 );
 
+const NETWORK = Type.String({
+  format: "network",
+  valid: "an IP address or a network such as 10.0.0.0/8",
+});
+
+/** Networks whose word about a client's address is believed. */
+function trustedProxies(notes: Notes) {
+  return Type.Optional(
+    mapping(
+      {
+        from: Type.Array(NETWORK, {
+          minItems: 1,
+          description: "The proxies' addresses and networks.",
+        }),
+        insecureFromAnywhere: flag({
+          default: false,
+          description: "Lets `from` hold the whole Internet: then anybody can be anybody.",
+        }),
+      },
+      notes,
+    ),
+  );
+}
+
 const ListenerSchema = mapping(
   {
     protocol: choice(PROTOCOLS, { description: "What is spoken here." }),
@@ -164,6 +188,14 @@ const ListenerSchema = mapping(
     requireTls: flag({
       default: true,
       description: "No password before TLS. `false` lets passwords cross in clear.",
+    }),
+    proxyProtocol: trustedProxies({
+      description:
+        "Connections from these networks begin with a PROXY header, version 1 or 2; others may not send one.",
+    }),
+    xclient: trustedProxies({
+      description:
+        "SMTP and submission: hosts in these networks may name their client by XCLIENT; others may not.",
     }),
   },
   { description: "One address that clients connect to." },
@@ -393,13 +425,11 @@ const PolicySchema = mapping(
       default: "enforce",
       description: "`observe` counts and logs what would have happened, and refuses nothing.",
     }),
-    exempt: Type.Array(
-      Type.String({ format: "network", valid: "an IP address or a network such as 10.0.0.0/8" }),
-      {
-        default: ["127.0.0.0/8", "::1"],
-        description: "Addresses and networks that are never limited and never banned.",
-      },
-    ),
+    exempt: Type.Array(NETWORK, {
+      default: ["127.0.0.0/8", "::1"],
+      description:
+        "Addresses and networks that are never limited and never banned. Loopback is what our own socket says, never what a proxy does.",
+    }),
     ipv6Prefix: Type.Integer({
       minimum: 1,
       maximum: 128,
@@ -461,7 +491,10 @@ const SubmissionSchema = mapping(
 
 const TimeoutsSchema = mapping(
   {
-    handshake: duration({ default: "10s", description: "A client's TLS handshake." }),
+    handshake: duration({
+      default: "10s",
+      description: "A client's TLS handshake; a proxy's header, which has 3s at least.",
+    }),
     login: duration({ default: "60s", description: "From connecting to being signed in, all of it." }),
     connect: duration({ default: "5s", description: "Reaching a backend, TLS included." }),
     drain: duration({

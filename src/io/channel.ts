@@ -138,6 +138,12 @@ export class Channel {
     }
   }
 
+  /** Whatever has arrived, once it is more than `known` bytes; it stays to be read. */
+  async peek(known = 0): Promise<Buffer> {
+    while (this.#buffer.length <= known) await this.more();
+    return this.#buffer.waiting;
+  }
+
   /** As `readLine`, but undefined when the line has not arrived yet. */
   takeLine(max: number): Buffer | undefined {
     const line = this.#buffer.takeLine(max);
@@ -251,12 +257,17 @@ export class Channel {
   /**
    * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
    * done. Refused as "bytesAfterStartTls" when anything is `pending`; a failed handshake is a ChannelClosed with its cause.
+   * `fromStart`: nothing was said in clear text, and what waits in a socket that was handed over paused is TLS.
    */
-  async startTls(wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> }): Promise<void> {
+  async startTls(
+    wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> },
+    fromStart = false,
+  ): Promise<void> {
     // Asked here and not only by whoever answered STARTTLS: while that answer was written, more could arrive.
-    if (this.pending > 0) throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
+    const inClear = fromStart ? this.#buffer.length : this.pending;
+    if (inClear > 0) throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
     const raw = this.#socket;
-    this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
+    if (!fromStart) this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
     this.#release(raw);
     this.#handshaking = true;
     const { socket, secured } = wrap(raw);

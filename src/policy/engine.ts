@@ -120,7 +120,7 @@ class Engine implements Policy {
 
   /** One asking: bans first, then one point from each bucket, or from none. */
   async #admit(count: Limit["count"], facts: Facts): Promise<Admitted> {
-    if (this.#exempt.contains(facts.ip)) return { receipts: [], delayMs: 0 };
+    if (this.#exempt.vouchFor(facts.ip, facts.claimed)) return { receipts: [], delayMs: 0 };
     // A ban holds wherever its key is met, whatever the limit that led to it matches.
     const bans = this.#banning.flatMap((rule) => rule.whom(facts) ?? []);
     const buckets = this.#rules.flatMap((rule) => (rule.count === count ? (rule.bucket(facts) ?? []) : []));

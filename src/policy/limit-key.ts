@@ -6,6 +6,8 @@ export interface Facts {
   readonly listener: string;
   readonly protocol: string;
   readonly user?: string;
+  /** Whether the address is what a trusted proxy says, and not what our own socket does. */
+  readonly claimed?: boolean;
 }
 
 export type KeyPart = "ip" | "user" | "domain" | "listener";

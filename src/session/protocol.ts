@@ -1,7 +1,7 @@
 import type { Channel } from "../io/channel.ts";
 import type { EnvelopeRefusal, Refusal } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
-import type { Session } from "./session.ts";
+import type { Peer, Session } from "./session.ts";
 
 /** A complete try to come in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
 export interface Entry {
@@ -9,11 +9,19 @@ export interface Entry {
   readonly recipient?: string;
   /** Whether the message that the recipient belongs to has been counted already. */
   readonly counted?: boolean;
+  /** No try yet: a trusted proxy has said who its client is, and the session begins anew for that one. */
+  readonly named?: Peer;
 }
 
 /** By a password. */
 export interface Login extends Entry {
   readonly credential: Credential;
+}
+
+/** By nothing so far. */
+export interface NamedClient extends Entry {
+  readonly credential?: never;
+  readonly named: Peer;
 }
 
 /** Another server's first recipient, whole: nobody signs in, and the address says where it goes. */
@@ -115,7 +123,7 @@ export interface Protocol<L extends Entry = Entry> {
   readonly idleTimeout: "imapIdle" | "pop3Idle" | "smtpIdle";
   greet(session: Session): Promise<void>;
   /** Everything before a password is complete. Undefined when the client left in order. */
-  readLogin(session: Session): Promise<L | undefined>;
+  readLogin(session: Session): Promise<L | NamedClient | undefined>;
   /** Says no to a login, or, without one, to the session; `final` when the session ends with it. */
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
   /** How the client named itself, where the protocol has clients do so. */

@@ -4,7 +4,9 @@ import type { Policy } from "../policy/engine.ts";
 import { endsSession, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Desk, Entry, SignIn, UpstreamLine } from "./protocol.ts";
+import { Seat } from "./seat.ts";
 import type { Session } from "./session.ts";
+import { greetClient } from "./stray-header.ts";
 
 export interface Route {
   readonly backend: string;
@@ -27,7 +29,7 @@ export interface Rooms {
   readonly auth: {
     authenticate(
       credential: Credential,
-      peer: { address: string; protocol: string },
+      peer: { address: string; claimed?: boolean; protocol: string },
       signal: AbortSignal,
     ): Promise<Identity>;
   };
@@ -57,6 +59,8 @@ export interface Observer {
   delivered(session: Session, accepted: boolean | undefined): void;
   /** A rule in observe mode would have refused something. */
   observed(session: Session, what: string, details: Readonly<Record<string, string>>): void;
+  /** Its first bytes were a PROXY header, which nobody there may send; it hears nothing, and ends. */
+  strayHeader(session: Session): void;
   closed(session: Session, reason: string): void;
 }
 
@@ -67,13 +71,18 @@ export interface Observer {
 export async function runSession(session: Session, rooms: Rooms): Promise<void> {
   let reason = "client left";
   try {
-    await using _seat = await rooms.policy.connection(session.facts, session.signal);
+    await using seat = new Seat(rooms.policy);
+    await seat.take(session);
     if (session.frontend.implicitTls) await session.startTls();
     session.enter("greeted");
     session.startLoginDeadline();
-    await session.protocol.greet(session);
+    if (!(await greetClient(session))) {
+      rooms.telemetry.strayHeader(session);
+      reason = "strayHeader";
+      return;
+    }
     for (;;) {
-      await using entered = await knock(session, rooms);
+      await using entered = await knock(session, rooms, seat);
       const ended = entered.upstream && (await carry(session, entered.upstream, rooms));
       if (ended === AGAIN) {
         session.comeBack();
@@ -117,9 +126,16 @@ interface Entered extends AsyncDisposable {
 }
 
 /** One try at the door. It owns the password: when it returns, nothing refers to that any more. */
-async function knock(session: Session, rooms: Rooms): Promise<Entered> {
+async function knock(session: Session, rooms: Rooms, seat: Seat): Promise<Entered> {
   const login = await session.protocol.readLogin(session);
-  if (!login) return { finished: true, [Symbol.asyncDispose]: async () => {} };
+  if (!login) return nobody(true);
+  if (login.named) {
+    session.peer = login.named;
+    session.user = undefined;
+    await seat.take(session);
+    await session.protocol.greet(session);
+    return nobody(false);
+  }
   await using held = new AsyncDisposableStack();
   try {
     const upstream = await serveLogin(session, login, rooms, held);
@@ -132,9 +148,11 @@ async function knock(session: Session, rooms: Rooms): Promise<Entered> {
     await session.protocol.refuse(session, error.refusal, login, false);
     session.enter("greeted");
     if (login.credential) session.countError();
-    return { finished: false, [Symbol.asyncDispose]: async () => {} };
+    return nobody(false);
   }
 }
+
+const nobody = (finished: boolean): Entered => ({ finished, [Symbol.asyncDispose]: async () => {} });
 
 async function serveLogin(
   session: Session,
@@ -185,11 +203,12 @@ async function letIn(
   rooms: Rooms,
   held: AsyncDisposableStack,
 ): Promise<{ readonly route: Route; readonly signIn: SignIn | undefined }> {
-  const { protocol, peer } = session;
+  const { protocol } = session;
+  const { ip, claimed = false } = session.facts;
   session.user = credential.authcid;
   const attempt = await rooms.policy.attempt(session.facts, session.signal);
   const identity = await attempt.settle(
-    rooms.auth.authenticate(credential, { address: peer.address, protocol: protocol.name }, session.signal),
+    rooms.auth.authenticate(credential, { address: ip, claimed, protocol: protocol.name }, session.signal),
   );
   session.user = identity.user;
   held.use(await rooms.policy.login(session.facts, session.signal));

@@ -18,6 +18,11 @@ export interface Peer extends Address {
   readonly local: Address;
   /** Who is at the other end of our socket, where that is a trusted proxy which spoke for the client. */
   readonly via?: Address;
+  /**
+   * Set where the peer is a trusted proxy itself, and not, or not yet, one of its clients: it said so in its PROXY
+   * header ("local"), or it is one that may name its client by XCLIENT.
+   */
+  readonly proxy?: "local" | "xclient";
 }
 
 export type Stage =
@@ -92,7 +97,8 @@ export class Session {
   readonly startedAt = performance.now();
   readonly channel: Channel;
   readonly frontend: Frontend;
-  readonly peer: Peer;
+  /** Another one after XCLIENT. */
+  peer: Peer;
   /** Milliseconds that each stage took, for those that are over. */
   readonly stages: Partial<Record<Stage, number>> = {};
   user: string | undefined;
@@ -147,6 +153,7 @@ export class Session {
       ip: this.peer.address,
       listener: this.frontend.listener,
       protocol: this.protocol.name,
+      ...(this.peer.via && { claimed: true }),
     };
     return this.user === undefined ? facts : { ...facts, user: this.user };
   }
@@ -188,7 +195,7 @@ export class Session {
     this.enter("tls");
     const late = () => new Refused("loginTimeout", "TLS handshake not finished in time");
     this.setDeadline(Math.min(handshakeTimeoutMs, this.loginTimeLeftMs), late);
-    await this.channel.startTls(wrapTls);
+    await this.channel.startTls(wrapTls, this.frontend.implicitTls);
     this.enter(before);
     this.startLoginDeadline();
   }

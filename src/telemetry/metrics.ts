@@ -22,6 +22,12 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener"] as const,
     registers,
   });
+  const proxyHeaders = new Counter({
+    name: "postern_proxy_headers_total",
+    help: "Connections from networks that send PROXY headers, and headers from others, by what came of them.",
+    labelNames: ["listener", "outcome"] as const,
+    registers,
+  });
   const logins = new Counter({
     name: "postern_logins_total",
     help: "Complete tries to sign in, by what came of them: ok, or the kind of refusal.",
@@ -103,6 +109,7 @@ export function createMetrics(readings: Readings) {
 
   return {
     connections,
+    proxyHeaders,
     logins,
     messages,
     refusals,

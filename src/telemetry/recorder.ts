@@ -4,6 +4,7 @@ import type { Session, Stage } from "../session/session.ts";
 import { printable } from "../wire/printable.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { createHeaderReports, type HeaderReports } from "./proxy-headers.ts";
 
 /** A login was tried when the session had come this far. */
 const AFTER_CREDENTIAL: ReadonlySet<Stage> = new Set([
@@ -18,6 +19,7 @@ export function createRecorder(
   log: Logger,
   metrics: Metrics,
   live: LiveSessions,
+  headers: HeaderReports = createHeaderReports(log, metrics),
 ): Observer & { opened(session: Session): void } {
   return {
     opened(session) {
@@ -64,6 +66,12 @@ export function createRecorder(
       const shown = Object.entries(details).map(([name, value]) => [name, printable(value)]);
       log.info({ ...who(session), what, ...Object.fromEntries(shown) }, "would have been refused");
     },
+    strayHeader(session) {
+      session.outcome = "strayHeader";
+      const { listener } = session.frontend;
+      const { address, via } = session.peer;
+      headers(listener, via ? "second" : "stray", via?.address ?? address);
+    },
     closed(session, reason) {
       live.delete(session);
       const bytes = session.bytes;
@@ -71,9 +79,14 @@ export function createRecorder(
       for (const [stage, ms] of Object.entries(session.stages)) {
         if (stage !== "relaying") metrics.stages.observe({ stage }, ms / 1000);
       }
-      log.info(account(session, reason, bytes), "session");
+      log[saysNothing(session) ? "debug" : "info"](account(session, reason, bytes), "session");
     },
   };
+}
+
+/** A proxy that looks whether we are there, every few seconds, is counted as a connection and fills no log. */
+function saysNothing({ peer, outcome, refusals }: Session): boolean {
+  return peer.proxy !== undefined && outcome === "none" && refusals === 0;
 }
 
 function who(session: Session): Record<string, unknown> {
@@ -81,6 +94,7 @@ function who(session: Session): Record<string, unknown> {
     id: session.id,
     listener: session.frontend.listener,
     peer: session.peer.address,
+    ...(session.peer.via && { via: session.peer.via.address }),
     ...(session.user !== undefined && { user: printable(session.user) }),
     ...(session.backend !== undefined && { backend: session.backend }),
   };

@@ -18,6 +18,11 @@ export class LineBuffer {
     return this.#end - this.#start;
   }
 
+  /** Everything there is, without taking it. */
+  get waiting(): Buffer {
+    return this.#room.subarray(this.#start, this.#end);
+  }
+
   push(chunk: Buffer): void {
     if (this.length === 0) {
       this.#hold(chunk, chunk.length);

@@ -24,7 +24,7 @@ const ROWS: Record<string, readonly Row[]> = {
       "unknown in an entry",
       listener("port: 1, ▸hots: a"),
       "listeners[0].hots",
-      /did you mean host\? \(valid: protocol, port, name, host, tls, requireTls\)/,
+      /did you mean host\? \(valid: protocol, port, name, host, tls, requireTls, proxyProtocol, xclient\)/,
     ],
     [
       "unknown and unlike any",
@@ -202,6 +202,19 @@ const ROWS: Record<string, readonly Row[]> = {
     ],
     ["an IPv6 network's prefix", 'policy: { exempt: [▸"::/129"] }', "policy.exempt[0]", /network/],
     ["no network", "policy: { exempt: [▸example.org] }", "policy.exempt[0]", /network/],
+    [
+      "a proxy that is no network",
+      listener("port: 1, proxyProtocol: { from: [▸balancer] }"),
+      "listeners[0].proxyProtocol.from[0]",
+      /found "balancer"; valid: an IP address or a network/,
+    ],
+    ["no proxies", listener("port: 1, proxyProtocol: ▸{}"), "listeners[0].proxyProtocol.from", /is missing/],
+    [
+      "an empty list of proxies",
+      listener("port: 1, proxyProtocol: { from: ▸[] }"),
+      "listeners[0].proxyProtocol.from",
+      /at least one/,
+    ],
     ["an IPv6 prefix", "policy: { ipv6Prefix: ▸0 }", "policy.ipv6Prefix", /from 1 to 128/],
     ["a store of a later version", "policy: { store: ▸redis://a }", "policy.store", /valid: memory/],
     ["a limit", limit("count: sessions, per: ip, limit: ▸5/m"), "policy.limits[0].limit", /NUMBER\/DURATION/],
@@ -281,6 +294,22 @@ const ROWS: Record<string, readonly Row[]> = {
     ["a level", "logging: { level: ▸loud }", "logging.level", /trace, debug, info, warn, error/],
   ],
   "settings that do not go together": [
+    ...["0.0.0.0/0", '"::/0"', "0.0.0.0/1", '"::ffff:0:0/96"', '"2000::/3"'].flatMap((network) =>
+      ["proxyProtocol", "xclient"].map(
+        (key): Row => [
+          `${key} from anywhere: ${network}`,
+          `listeners: [{ protocol: smtp, port: 1, ${key}: { from: [10.0.0.0/8, ▸${network}] } }]`,
+          `listeners[0].${key}.from[1]`,
+          /believe anybody.*insecureFromAnywhere: true/,
+        ],
+      ),
+    ),
+    [
+      "xclient where nobody knows it",
+      listener("port: 1, xclient: ▸{ from: [10.0.0.0/8] }"),
+      "listeners[0].xclient",
+      /means nothing to imap/,
+    ],
     [
       "two listeners on one port",
       "listeners:\n  - { protocol: imap, port: 143 }\n  - { protocol: imap, port: ▸143 }",

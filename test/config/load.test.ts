@@ -194,6 +194,15 @@ describe("what is dangerous but was asked for is a warning where it stands", () 
       /any certificate/,
     ],
     [
+      "a proxy anywhere",
+      {
+        listeners:
+          "listeners: [{ protocol: imap, port: 1, proxyProtocol: { from: [0.0.0.0/0], insecureFromAnywhere: true } }]",
+      },
+      "2:64: listeners[0].proxyProtocol.from[0]",
+      /believes anybody/,
+    ],
+    [
       "a route behind one for everyone",
       { routes: "routes: [{ to: alpha }, { to: alpha }]" },
       "5:25: routes[1]",

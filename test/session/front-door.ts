@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { pino } from "pino";
-import { bind } from "../../src/listen/listener.ts";
+import { bind, type ListenerOptions } from "../../src/listen/listener.ts";
 import { createPolicy, type Limit, type Policy } from "../../src/policy/engine.ts";
 import { MemoryStore } from "../../src/policy/store/memory.ts";
 import { imap } from "../../src/protocols/imap/index.ts";
@@ -13,6 +13,7 @@ import { LiveSessions } from "../../src/session/live-sessions.ts";
 import { type Rooms, runSession } from "../../src/session/run-session.ts";
 import { type Frontend, Session } from "../../src/session/session.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
+import { createHeaderReports } from "../../src/telemetry/proxy-headers.ts";
 import { createRecorder } from "../../src/telemetry/recorder.ts";
 import { loadCertificates } from "../../src/tls/certificates.ts";
 import { type KeyPair, wrapServer } from "../../src/tls/frontend.ts";
@@ -27,6 +28,10 @@ export interface FrontDoorOptions {
   /** What the listener means; TLS comes with `certificate`. */
   readonly frontend?: Partial<Frontend>;
   readonly certificate?: KeyPair;
+  /** Who is believed about clients. */
+  readonly listener?: Pick<ListenerOptions, "proxyProtocol" | "xclient" | "headerTimeoutMs">;
+  /** As the policy's. */
+  readonly exempt?: readonly string[];
   /** Passwords by name. */
   readonly users?: Readonly<Record<string, string>>;
   /** Instead of `users`. */
@@ -86,7 +91,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
   const engine = createPolicy({
     limits: options.limits ?? [],
     mode: "enforce",
-    exempt: [],
+    exempt: options.exempt ?? [],
     ipv6Prefix: 64,
     store: new MemoryStore(options.clock),
     observer: { wouldRefuse: () => {}, banned: () => {} },
@@ -97,7 +102,8 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
       Array.from(live, (session) => ({ listener: session.frontend.listener, bytes: session.bytes })),
     seats: () => policy.seats,
   });
-  const recorder = createRecorder(logger, metrics, live);
+  const headers = createHeaderReports(logger, metrics);
+  const recorder = createRecorder(logger, metrics, live, headers);
   const board = new CapabilityBoard();
   const { port: backendPort = 1, tls = "none", ca } = options.backend ?? {};
   const reach = endpointConnector(
@@ -140,7 +146,15 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
   });
   metrics.announce(LISTENER);
   const running = new Set<Promise<void>>();
-  const listener = await bind({ name: LISTENER, host: "127.0.0.1", port: 0 }, (socket, peer) => {
+  const place: ListenerOptions = {
+    name: LISTENER,
+    host: "127.0.0.1",
+    port: 0,
+    tls: face.implicitTls ? "implicit" : "starttls",
+    onHeader: (outcome, proxy) => headers(LISTENER, outcome, proxy),
+    ...options.listener,
+  };
+  const listener = await bind(place, (socket, peer) => {
     const session = new Session(socket, peer, face);
     recorder.opened(session);
     const story = runSession(session, rooms).finally(() => running.delete(story));

@@ -20,6 +20,8 @@ export interface DoorOptions {
   readonly backends: Readonly<Record<string, Peer>>;
   /** Keys of single backends, beside those that follow from the peer. */
   readonly backendKeys?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Keys of both listeners. */
+  readonly listenerKeys?: Readonly<Record<string, unknown>>;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -63,8 +65,21 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
       workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
-        { protocol: "imap", port: starttls, host: "127.0.0.1", name: LISTENER.starttls },
-        { protocol: "imap", port: implicit, host: "127.0.0.1", name: LISTENER.implicit, tls: "implicit" },
+        {
+          protocol: "imap",
+          port: starttls,
+          host: "127.0.0.1",
+          name: LISTENER.starttls,
+          ...options.listenerKeys,
+        },
+        {
+          protocol: "imap",
+          port: implicit,
+          host: "127.0.0.1",
+          name: LISTENER.implicit,
+          tls: "implicit",
+          ...options.listenerKeys,
+        },
       ],
       backends: Object.fromEntries(
         Object.entries(options.backends).map(([name, peer]) => [

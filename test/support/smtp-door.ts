@@ -26,6 +26,8 @@ export interface SmtpDoorOptions {
   /** Keys of every backend, beside those that follow from the peer. */
   readonly backendKeys?: Readonly<Record<string, unknown>>;
   readonly listenerKeys?: Readonly<Record<string, unknown>>;
+  /** Keys of port 25's listener. */
+  readonly mxKeys?: Readonly<Record<string, unknown>>;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -67,7 +69,7 @@ export async function openSmtpDoor(options: SmtpDoorOptions): Promise<SmtpDoor> 
       workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
-        { protocol: "smtp", port: mx, host, name: LISTENERS.mx, requireTls: false },
+        { protocol: "smtp", port: mx, host, name: LISTENERS.mx, requireTls: false, ...options.mxKeys },
         { protocol: "submission", port: starttls, host, name: LISTENERS.starttls, ...options.listenerKeys },
         { protocol: "submission", port: implicit, host, name: LISTENERS.implicit, tls: "implicit" },
       ],

@@ -1,11 +1,11 @@
 import { type Refusal, Refused } from "../../refusal.ts";
 import { MAX_RESPONSE } from "../../sasl/exchange.ts";
-import type { Delivery, Hello, Login } from "../../session/protocol.ts";
-import type { Session } from "../../session/session.ts";
+import type { Delivery, Hello, Login, NamedClient } from "../../session/protocol.ts";
+import type { Peer, Session } from "../../session/session.ts";
 import { decodeUtf8 } from "../../wire/text.ts";
 import { authenticateByLines, beginTls, isCredential } from "../before-login.ts";
 import type { Dialect, Outcome, Row } from "../command-loop.ts";
-import { Extensions, ehloLines, maxSize } from "./extensions.ts";
+import { Extensions, ehloLines, greeting, maxSize } from "./extensions.ts";
 import {
   type Command,
   decodeXtext,
@@ -19,6 +19,7 @@ import {
   parseRcpt,
   type Reply,
 } from "./grammar.ts";
+import { namedClient, parseXclient, type Told, XCLIENT_OFFER } from "./named-client.ts";
 import { envelopeReply, reply } from "./replies.ts";
 
 /** A transaction's beginning, as another server told it: its first recipient says where it goes. */
@@ -61,22 +62,28 @@ export function saidBy(session: Session): Said {
   return said;
 }
 
+/** What a proxy has told of its client so far. */
+const toldBy = new WeakMap<Session, { readonly proxy: Peer; readonly told: Told }>();
+
 /** A row that lets nobody in. */
-type CommonRow = Row<Command, never>;
+type CommonRow = Row<Command, NamedClient>;
 
 /** What both kinds of session know before anything is carried. */
 function commonRows(auth: boolean): Record<string, CommonRow> {
   return {
     EHLO: {
       run: (session, { rest }) =>
-        hello(session, rest, true, () => ehloLines(session, offersOf(session), { auth, startTls: true })),
+        hello(session, rest, true, () => [
+          ...ehloLines(session, offersOf(session), { auth, startTls: true }),
+          ...(session.peer.proxy === "xclient" ? [XCLIENT_OFFER] : []),
+        ]),
     },
     HELO: { run: (session, { rest }) => hello(session, rest, false, () => [session.frontend.hostname]) },
     NOOP: { run: (session) => answer(session, "250 2.0.0 Nothing done") },
     HELP: { run: (session) => answer(session, "214 2.0.0 RFC 5321 says it all") },
     VRFY: { run: (session) => answer(session, "252 2.1.5 Send it, and it will be seen") },
     EXPN: { run: (session) => write(session, envelopeReply("notImplemented")) },
-    XCLIENT: { run: (session) => write(session, envelopeReply("notTrusted")) },
+    XCLIENT: { run: xclient },
     RSET: bare(async (session) => {
       saidBy(session).mail = undefined;
       return answer(session, "250 2.0.0 Forgotten");
@@ -91,6 +98,7 @@ function commonRows(auth: boolean): Record<string, CommonRow> {
         const outcome = await beginTls(session, "220 2.0.0 Begin TLS now\r\n");
         // RFC 3207 4.2: what was said before TLS is forgotten.
         sessions.delete(session);
+        if (session.channel.encrypted) forgetClient(session);
         return outcome;
       }),
     },
@@ -99,7 +107,7 @@ function commonRows(auth: boolean): Record<string, CommonRow> {
 }
 
 /** Submission, RFC 6409: nothing is carried for somebody who has not signed in. */
-export const submissionDialect: Dialect<Command, Login> = {
+export const submissionDialect: Dialect<Command, Login | NamedClient> = {
   read: readCommand,
   name: ({ verb }) => verb,
   rows: { ...commonRows(true), AUTH: { run: auth } },
@@ -109,7 +117,7 @@ export const submissionDialect: Dialect<Command, Login> = {
 };
 
 /** Mail from other servers: nobody signs in, and the first recipient decides where it goes. */
-export const deliveryDialect: Dialect<Command, SmtpDelivery> = {
+export const deliveryDialect: Dialect<Command, SmtpDelivery | NamedClient> = {
   read: readCommand,
   name: ({ verb }) => verb,
   rows: {
@@ -187,6 +195,27 @@ async function mail(session: Session, { rest }: Command): Promise<Outcome<SmtpDe
   if (refused) return typeof refused === "string" ? write(session, refused) : refused;
   said.mail = envelope;
   return answer(session, "250 2.1.0 And to whom?");
+}
+
+/** From a proxy that is trusted with it, and has not used it yet: then it is its client that speaks. */
+async function xclient(session: Session, { rest }: Command): Promise<Outcome<NamedClient> | Refusal> {
+  if (session.peer.proxy !== "xclient") return write(session, envelopeReply("notTrusted"));
+  if (saidBy(session).mail) return { kind: "order", detail: "XCLIENT within a transaction" };
+  const more = parseXclient(rest);
+  if (more === "login") return write(session, envelopeReply("notTrusted"));
+  if (more === "syntax") return { kind: "syntax", detail: "XCLIENT with an attribute that is none" };
+  const told = { ...toldBy.get(session)?.told, ...more };
+  toldBy.set(session, { proxy: session.peer, told });
+  // XCLIENT_README: the session is as new as behind its greeting.
+  sessions.delete(session);
+  if (told.address !== undefined) return { named: namedClient(session.peer, told) };
+  return write(session, greeting(session));
+}
+
+/** It was said in clear text, and perhaps not by the proxy. */
+function forgetClient(session: Session): void {
+  session.peer = toldBy.get(session)?.proxy ?? session.peer;
+  toldBy.delete(session);
 }
 
 /** What can be said against MAIL before its backend is asked: a whole reply, or a refusal. */

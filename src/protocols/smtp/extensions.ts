@@ -60,6 +60,11 @@ export class Extensions {
   }
 }
 
+/** The first line of a session, and the first again behind XCLIENT. */
+export function greeting(session: Session): string {
+  return `220 ${session.frontend.hostname} ESMTP\r\n`;
+}
+
 /** The lines of our EHLO reply, in the session's present state, for these backends. */
 export function ehloLines(
   session: Session,

@@ -3,6 +3,7 @@ import type { Hello, Login, Protocol, UpstreamLine } from "../../session/protoco
 import type { Session } from "../../session/session.ts";
 import { commandLoop } from "../command-loop.ts";
 import { deliveryDialect, type SmtpDelivery, saidBy, submissionDialect } from "./commands.ts";
+import { greeting } from "./extensions.ts";
 import { formatReply } from "./grammar.ts";
 import { reply } from "./replies.ts";
 import { carryMail } from "./transaction.ts";
@@ -18,11 +19,13 @@ function helloOf(session: Session): Hello | undefined {
   return hello && { ...hello, name: Buffer.from(hello.name, "latin1").toString("utf8") };
 }
 
-async function greet({ channel, frontend }: Session, delayMs: number): Promise<void> {
-  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else.
-  if (frontend.content.earlyTalkers === "refuse" && (await channel.speaksWithin(delayMs)))
+async function greet(session: Session, delayMs: number): Promise<void> {
+  const { channel, frontend } = session;
+  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else. XCLIENT may be pipelined.
+  const first = !session.understoodAny;
+  if (first && frontend.content.earlyTalkers === "refuse" && (await channel.speaksWithin(delayMs)))
     throw new Refused("notOurProtocol", "it spoke before the greeting");
-  await channel.write(`220 ${frontend.hostname} ESMTP\r\n`);
+  await channel.write(greeting(session));
 }
 
 /** Submission, RFC 6409: from users, who sign in. */

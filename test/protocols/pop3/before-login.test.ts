@@ -28,8 +28,8 @@ async function converse(pieces: readonly Buffer[], more: Partial<Frontend> = {})
     try {
       for (;;) {
         const login = await pop3.readLogin(session);
-        if (!login) return seen.push("left");
-        const { authcid, password, ...rest } = login.credential ?? assert.fail("no credential");
+        if (!login?.credential) return seen.push("left");
+        const { authcid, password, ...rest } = login.credential;
         seen.push(JSON.stringify([authcid, password ?? rest]));
         await pop3.refuse(session, { kind: "badCredential", detail: "" }, login, false);
         session.countError();
