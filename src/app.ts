@@ -28,9 +28,10 @@ import { type Frontend, Session } from "./session/session.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
-import { type Certificates, loadCertificates } from "./tls/certificates.ts";
-import { wrapServer } from "./tls/frontend.ts";
+import { CertificateStore } from "./tls/certificate-store.ts";
+import { serverTls } from "./tls/frontend.ts";
 import { selfSigned } from "./tls/self-signed.ts";
+import { TicketSecret } from "./tls/tickets.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
 import { type Connect, endpointConnector } from "./upstream/connector.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
@@ -72,7 +73,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const auth = await openAuth(config, log, rooms);
   const board = new CapabilityBoard();
   const connectors = openConnectors(config, board);
-  const certificates = await openCertificates(config);
+  const certificates = await openCertificates(config, rooms);
   const sendsAs = openSenders(config);
 
   const learning = startLearning([...connectors.values()], (name, error) => {
@@ -265,13 +266,18 @@ function makeRelay(config: Config): Rooms["relay"] {
   };
 }
 
-async function openCertificates(config: Config): Promise<Certificates | undefined> {
-  const pairs = config.tls.certificates.map(({ cert, key }) => ({
-    cert: readFileSync(cert, "utf8"),
-    key: readFileSync(key, "utf8"),
-  }));
-  if (config.tls.selfSigned) pairs.push(await selfSigned([config.hostname, "localhost", "127.0.0.1", "::1"]));
-  return loadCertificates(pairs);
+async function openCertificates(config: Config, rooms: AsyncDisposableStack): Promise<CertificateStore> {
+  const store = new CertificateStore(rooms.use(new TicketSecret()), { profile: "intermediate" });
+  store.setPairs(
+    "files",
+    config.tls.certificates.map(({ cert, key }) => ({
+      cert: readFileSync(cert, "utf8"),
+      key: readFileSync(key, "utf8"),
+    })),
+  );
+  const names = [config.hostname, "localhost", "127.0.0.1", "::1"];
+  if (config.tls.selfSigned) store.setPairs("selfSigned", [await selfSigned(names)]);
+  return store;
 }
 
 function openSenders(config: Config): (user: string, address: string) => boolean {
@@ -285,24 +291,32 @@ function openSenders(config: Config): (user: string, address: string) => boolean
 function makeFrontend(
   config: Config,
   listener: ListenerConfig,
-  certificates: Certificates | undefined,
+  certificates: CertificateStore,
   board: CapabilityBoard,
   auth: Authenticator,
   sendsAs: (user: string, address: string) => boolean,
 ): Frontend {
   const protocol = PROTOCOLS[listener.protocol];
+  const implicitTls = listener.tls === "implicit";
+  const tls = serverTls(certificates, {
+    listener: listener.name,
+    implicit: implicitTls,
+    alpn: protocol.alpn,
+  });
   return {
     listener: listener.name,
     hostname: config.hostname,
     protocol,
-    implicitTls: listener.tls === "implicit",
+    implicitTls,
     requireTls: listener.requireTls,
     mechanisms: config.authentication.mechanisms,
     handshakeTimeoutMs: config.timeouts.handshake,
     loginTimeoutMs: config.timeouts.login,
     idleTimeoutMs: config.timeouts[protocol.idleTimeout],
     content: { ...config.submission, senders: config.submission.senders.enforce, maySendAs: sendsAs },
-    wrapTls: certificates && ((socket) => wrapServer(socket, certificates, protocol.alpn)),
+    get tls() {
+      return certificates.empty ? undefined : tls;
+    },
     backendCapabilities: () => board.common(protocol.name),
     eachBackendsCapabilities: () => board.each(protocol.name),
     verifiesApop: () => auth.verifiesApop,

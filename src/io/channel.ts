@@ -27,6 +27,14 @@ export interface TlsFacts {
   readonly alpn?: string;
 }
 
+/** How TLS begins on a connection. */
+export interface TlsStart {
+  /** For whom must know what the other side says first: whether it has said enough. It stays to be read by TLS. */
+  readonly enough?: (first: Buffer) => boolean;
+  /** TLS from the first byte on: what has arrived already is TLS, too. */
+  readonly implicit?: boolean;
+}
+
 export interface Detached {
   readonly socket: Socket;
   /** What had arrived and was not read: it goes before everything that the socket still brings. */
@@ -189,29 +197,61 @@ export class Channel {
 
   /**
    * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
-   * done. Refused as "bytesAfterStartTls" when anything is `pending`; a failed handshake is a ChannelClosed with its cause.
+   * done. Refused as "bytesAfterStartTls" when anything is `pending` in clear; a failed handshake is a
+   * ChannelClosed with its cause.
    */
-  async startTls(wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> }): Promise<void> {
+  async startTls(
+    wrap: (socket: Socket, first: Buffer) => { socket: TLSSocket; secured: Promise<void> },
+    { enough, implicit = false }: TlsStart = {},
+  ): Promise<void> {
     // Asked here and not only by whoever answered STARTTLS: while that answer was written, more could arrive.
-    if (this.pending > 0) throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
-    const raw = this.#socket;
-    this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
-    this.#release(raw);
+    if (!implicit && this.pending > 0)
+      throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
     this.#handshaking = true;
-    const { socket, secured } = wrap(raw);
-    this.#socket = socket;
-    this.#attach(socket);
+    const first = await this.#peek(enough);
+    const secured = this.#wrapSocket(wrap, first);
     await new Promise<void>((resolve, reject) => {
+      const fail = (cause: unknown) => reject(new ChannelClosed("the TLS handshake failed", { cause }));
       this.#waiting.read = () => {
         if (this.#overdue) reject(this.#overdue);
-        else if (this.#broken) reject(new ChannelClosed("the TLS handshake failed", { cause: this.#broken }));
+        else if (this.#broken) fail(this.#broken);
         else if (this.#ended) reject(this.#closed());
       };
-      secured.then(resolve, reject);
+      secured.then(resolve, fail);
     });
     this.#waiting.read = undefined;
     this.#handshaking = false;
-    this.#tls = factsOf(socket);
+    this.#tls = factsOf(this.#socket as TLSSocket);
+  }
+
+  /** What has arrived, once it is enough; it stays where it is. */
+  async #peek(enough: TlsStart["enough"]): Promise<Buffer> {
+    for (;;) {
+      const first = this.#buffer.takeAll();
+      if (first.length > 0) this.#buffer.push(first);
+      if (!enough || enough(first)) return first;
+      await this.#more();
+    }
+  }
+
+  #wrapSocket(wrap: Parameters<Channel["startTls"]>[0], first: Buffer): Promise<void> {
+    const raw = this.#socket;
+    this.#buffer.takeAll();
+    this.#clearBytes = { read: raw.bytesRead - first.length, written: raw.bytesWritten };
+    this.#release(raw);
+    if (first.length > 0) {
+      raw.pause();
+      raw.unshift(first);
+    }
+    try {
+      const { socket, secured } = wrap(raw, first);
+      this.#socket = socket;
+      this.#attach(socket);
+      return secured;
+    } catch (cause) {
+      raw.destroy();
+      throw new ChannelClosed("the TLS handshake failed", { cause });
+    }
   }
 
   /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */

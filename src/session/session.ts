@@ -42,6 +42,12 @@ export interface ContentLimits {
   readonly maySendAs: (user: string, address: string) => boolean;
 }
 
+/** How a listener begins TLS as the server. */
+export interface FrontendTls {
+  readonly enough?: (first: Buffer) => boolean;
+  wrap(raw: Socket, first: Buffer): { socket: TLSSocket; secured: Promise<void> };
+}
+
 /** What a listener and its configuration mean for each session that begins there. */
 export interface Frontend {
   readonly listener: string;
@@ -57,8 +63,8 @@ export interface Frontend {
   readonly loginTimeoutMs: number;
   /** The longest silence after login. */
   readonly idleTimeoutMs: number;
-  /** Begins TLS as the server on a connection; undefined when there is no certificate. */
-  readonly wrapTls: ((socket: Socket) => { socket: TLSSocket; secured: Promise<void> }) | undefined;
+  /** Our side of TLS; undefined while there is no certificate. */
+  readonly tls: FrontendTls | undefined;
   /** What the backends of this protocol all offer before login. */
   readonly backendCapabilities: () => readonly string[];
   /** The same, backend by backend. */
@@ -178,13 +184,16 @@ export class Session {
 
   /** Begins TLS with the client, under the handshake's own deadline. */
   async startTls(): Promise<void> {
-    const { wrapTls, handshakeTimeoutMs } = this.frontend;
-    if (!wrapTls) throw new Error("STARTTLS was offered without a certificate");
+    const { tls, implicitTls, handshakeTimeoutMs } = this.frontend;
+    if (!tls) throw new Refused("unavailable", "there is no certificate yet");
     const before = this.#stage;
     this.enter("tls");
     const late = () => new Refused("loginTimeout", "TLS handshake not finished in time");
     this.setDeadline(Math.min(handshakeTimeoutMs, this.loginTimeLeftMs), late);
-    await this.channel.startTls(wrapTls);
+    await this.channel.startTls((raw, first) => tls.wrap(raw, first), {
+      enough: (first) => tls.enough?.(first) ?? true,
+      implicit: implicitTls,
+    });
     this.enter(before);
     this.startLoginDeadline();
   }

@@ -6,12 +6,13 @@ import { type TestContext, test } from "node:test";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { Channel } from "../../src/io/channel.ts";
 import { Refused } from "../../src/refusal.ts";
-import { loadCertificates } from "../../src/tls/certificates.ts";
-import { type KeyPair, wrapServer } from "../../src/tls/frontend.ts";
+import { serverTls } from "../../src/tls/frontend.ts";
+import type { KeyPair } from "../../src/tls/key-pair.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
+import { storeOf } from "./store.ts";
 
 const authority = await certificateAuthority();
 const first = await authority.issue(["mail.example.org", "localhost"]);
@@ -30,8 +31,7 @@ async function tlsDoor(
   pairs: readonly KeyPair[] = [first, second],
   { alpn = ["imap"], deadlineMs = 3_000 } = {},
 ): Promise<TlsDoor> {
-  const certificates = loadCertificates(pairs);
-  assert.ok(certificates);
+  const tls = serverTls(storeOf(t, pairs), { listener: "imaps", implicit: true, alpn });
   const outcomes: string[] = [];
   const channels: Channel[] = [];
   let wake = (): void => {};
@@ -40,7 +40,7 @@ async function tlsDoor(
     channels.push(channel);
     channel.setDeadline(deadlineMs, () => new Refused("loginTimeout", "handshake"));
     channel
-      .startTls((raw) => wrapServer(raw, certificates, alpn))
+      .startTls((raw, hello) => tls.wrap(raw, hello), { enough: tls.enough, implicit: true })
       .then(
         async () => {
           outcomes.push("secured");
@@ -170,12 +170,13 @@ for (const name of [
   });
 }
 
-test("a hundred thousand names leave nothing behind", () => {
-  const certificates = loadCertificates([first, second]);
-  assert.ok(certificates);
+// Item 89.
+test("a hundred thousand names leave nothing behind", (t) => {
+  const store = storeOf(t, [first, second]);
+  const usual = store.contextFor("imaps");
   const ask = (count: number) => {
     for (let number = 0; number < count; number += 1) {
-      assert.equal(certificates.choose?.(`host-${number}.example.com`), certificates.first);
+      assert.equal(store.contextFor("imaps", `host-${number}.example.com`), usual);
     }
   };
   ask(5_000);
@@ -280,12 +281,6 @@ test("renegotiation is refused", async (t) => {
     }),
   );
   assert.notEqual(outcome, "renegotiated");
-});
-
-test("a certificate and a key that do not belong together are refused at once", async () => {
-  const [one, other] = await Promise.all([selfSigned(["localhost"]), selfSigned(["localhost"])]);
-  assert.throws(() => loadCertificates([{ cert: one.cert, key: other.key }]), /key values mismatch/);
-  assert.equal(loadCertificates([]), undefined);
 });
 
 test("the certificate for trying out is accepted by Node and OpenSSL, by each of its names", async (t) => {

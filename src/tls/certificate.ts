@@ -1,0 +1,32 @@
+import { X509Certificate } from "node:crypto";
+import type { KeyPair } from "./key-pair.ts";
+
+const DNS_NAME = /^DNS:((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)$/;
+
+/** One certificate of ours with its key, and what its leaf says. */
+export class Certificate {
+  readonly pair: KeyPair;
+  /** Its DNS names in lower case, wildcards as `*.example.org`. RFC 9525 6.3: a common name is none. */
+  readonly names: readonly string[];
+  /** What people know it by: its first name. */
+  readonly name: string;
+  readonly expiresAt: Date;
+  /** Stays the same when the certificate is renewed: all names that it is for. */
+  readonly identity: string;
+
+  /** Throws OpenSSL's error for what is no certificate. */
+  constructor(pair: KeyPair) {
+    const leaf = new X509Certificate(pair.cert);
+    this.pair = pair;
+    this.names = dnsNames(leaf);
+    this.name = this.names[0] ?? leaf.subject?.match(/^CN=(.*)$/m)?.[1] ?? "nameless";
+    this.expiresAt = leaf.validToDate;
+    this.identity = this.names.length > 0 ? this.names.toSorted().join(" ") : leaf.fingerprint256;
+  }
+}
+
+/** Node writes names with odd characters as quoted strings, commas and all: these are no host names, and drop out. */
+function dnsNames(leaf: X509Certificate): string[] {
+  const names = (leaf.subjectAltName ?? "").toLowerCase().split(", ");
+  return names.flatMap((name) => DNS_NAME.exec(name.replace(/^dns:/, "DNS:"))?.[1] ?? []);
+}
