@@ -1,105 +1,32 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { connect as connectTcp, createServer, type Server } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { type TestContext, test } from "node:test";
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { Channel } from "../../src/io/channel.ts";
-import { Refused } from "../../src/refusal.ts";
-import { serverTls } from "../../src/tls/frontend.ts";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import type { KeyPair } from "../../src/tls/key-pair.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
 import { storeOf } from "./store.ts";
+import { knock as knockAt, tlsDoor as openDoor, type TlsDoor, type TlsDoorOptions } from "./tls-door.ts";
 
 const authority = await certificateAuthority();
 const first = await authority.issue(["mail.example.org", "localhost"]);
 const second = await authority.issue(["mail.example.net", "*.wild.example.net"]);
 
-interface TlsDoor {
-  readonly port: number;
-  /** What came of each handshake, in order: "secured", or the error. */
-  readonly outcomes: string[];
-  settled(count: number): Promise<void>;
-}
-
-/** A port where each connection begins TLS at once, on the real channel, with a deadline. */
-async function tlsDoor(
+/** A port of these certificates. */
+function tlsDoor(
   t: TestContext,
   pairs: readonly KeyPair[] = [first, second],
-  { alpn = ["imap"], deadlineMs = 3_000 } = {},
+  options: Partial<TlsDoorOptions> = {},
 ): Promise<TlsDoor> {
-  const tls = serverTls(storeOf(t, pairs), { listener: "imaps", implicit: true, alpn });
-  const outcomes: string[] = [];
-  const channels: Channel[] = [];
-  let wake = (): void => {};
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
-    const channel = new Channel(socket, 1 << 20);
-    channels.push(channel);
-    channel.setDeadline(deadlineMs, () => new Refused("loginTimeout", "handshake"));
-    channel
-      .startTls((raw, hello) => tls.wrap(raw, hello), { enough: tls.enough, implicit: true })
-      .then(
-        async () => {
-          outcomes.push("secured");
-          await channel.write("hello\r\n");
-          for (;;) await channel.readLine(100);
-        },
-        (error: Error) => outcomes.push(error instanceof Refused ? error.refusal.kind : error.name),
-      )
-      .catch(() => {})
-      .finally(() => {
-        wake();
-        channel.end(100);
-      });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    server.close();
-    for (const channel of channels) channel.destroy();
-  });
-  return {
-    port: (server.address() as { port: number }).port,
-    outcomes,
-    settled: (count) =>
-      within(
-        6_000,
-        () => `${count} handshakes to end; so far ${outcomes}`,
-        (async () => {
-          while (outcomes.length < count) {
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-            });
-          }
-        })(),
-      ),
-  };
+  return openDoor(t, { store: storeOf(t, pairs), ...options });
 }
 
-/** A TLS client: its socket once secured, or the error. */
-async function knock(t: TestContext, port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const socket = connectTls({
-    port,
-    host: "127.0.0.1",
-    ca: authority.ca,
-    servername: "mail.example.org",
-    ...options,
-  });
-  t.after(() => socket.destroy());
-  await within(
-    5_000,
-    "a handshake",
-    new Promise<void>((resolve, reject) => {
-      // A certificate or version that the server does not like shows only after our side is done (TLS 1.3).
-      socket.once("data", () => resolve());
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Error("closed")));
-    }),
-  );
-  return socket;
-}
+const knock = (t: TestContext, port: number, options: ConnectionOptions = {}): Promise<TLSSocket> =>
+  knockAt(t, port, { ca: authority.ca, servername: "mail.example.org", ...options });
 
 const commonName = (socket: TLSSocket): string => String(socket.getPeerCertificate().subject.CN);
 
