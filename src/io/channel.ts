@@ -25,6 +25,27 @@ export interface TlsFacts {
   readonly serverName?: string;
   /** RFC 7301: the protocol that both agreed on, where the client asked. */
   readonly alpn?: string;
+  /** The certificate that a client showed. */
+  readonly client?: ClientFacts;
+}
+
+/** What is known of a client by its certificate. */
+export interface ClientFacts {
+  /** Signed by an authority that we believe, valid now and not revoked: without it the rest is hearsay. */
+  readonly verified: boolean;
+  readonly commonName?: string;
+  /** Its names of the kind that the configuration asks for. */
+  readonly names: readonly string[];
+}
+
+interface AboutClient {
+  readonly client?: ClientFacts;
+}
+
+/** A TLS socket whose handshake has begun; `secured` settles with it. */
+export interface Begun {
+  readonly socket: TLSSocket;
+  readonly secured: Promise<AboutClient | undefined>;
 }
 
 /** How TLS begins on a connection. */
@@ -201,7 +222,7 @@ export class Channel {
    * ChannelClosed with its cause.
    */
   async startTls(
-    wrap: (socket: Socket, first: Buffer) => { socket: TLSSocket; secured: Promise<void> },
+    wrap: (socket: Socket, first: Buffer) => Begun,
     { enough, implicit = false }: TlsStart = {},
   ): Promise<void> {
     // Asked here and not only by whoever answered STARTTLS: while that answer was written, more could arrive.
@@ -210,7 +231,7 @@ export class Channel {
     this.#handshaking = true;
     const first = await this.#peek(enough);
     const secured = this.#wrapSocket(wrap, first);
-    await new Promise<void>((resolve, reject) => {
+    const more = await new Promise<AboutClient | undefined>((resolve, reject) => {
       const fail = (cause: unknown) => reject(new ChannelClosed("the TLS handshake failed", { cause }));
       this.#waiting.read = () => {
         if (this.#overdue) reject(this.#overdue);
@@ -221,7 +242,7 @@ export class Channel {
     });
     this.#waiting.read = undefined;
     this.#handshaking = false;
-    this.#tls = factsOf(this.#socket as TLSSocket);
+    this.#tls = { ...factsOf(this.#socket as TLSSocket), ...more };
   }
 
   /** What has arrived, once it is enough; it stays where it is. */
@@ -234,7 +255,7 @@ export class Channel {
     }
   }
 
-  #wrapSocket(wrap: Parameters<Channel["startTls"]>[0], first: Buffer): Promise<void> {
+  #wrapSocket(wrap: Parameters<Channel["startTls"]>[0], first: Buffer): Begun["secured"] {
     const raw = this.#socket;
     this.#buffer.takeAll();
     this.#clearBytes = { read: raw.bytesRead - first.length, written: raw.bytesWritten };

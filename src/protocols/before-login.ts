@@ -37,10 +37,16 @@ export async function authenticateByLines(
   initial: string | undefined,
 ): Promise<Credential | Refusal> {
   if (needsPrivacy(session)) return { kind: "privacyRequired", detail: `${mechanism} before TLS` };
-  return runExchange(session.frontend.mechanisms, mechanism.toUpperCase(), initial, async (challenge) => {
-    await session.channel.write(`${prompt}${challenge}\r\n`);
-    return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
-  });
+  return runExchange(
+    session.mechanisms,
+    mechanism.toUpperCase(),
+    initial,
+    async (challenge) => {
+      await session.channel.write(`${prompt}${challenge}\r\n`);
+      return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
+    },
+    session,
+  );
 }
 
 export function isCredential(outcome: Credential | Refusal): outcome is Credential {

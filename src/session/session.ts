@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
-import { Channel } from "../io/channel.ts";
+import { type Begun, Channel, type TlsFacts } from "../io/channel.ts";
 import type { Facts } from "../policy/limit-key.ts";
 import { Refused } from "../refusal.ts";
 import type { Protocol } from "./protocol.ts";
@@ -45,7 +44,9 @@ export interface ContentLimits {
 /** How a listener begins TLS as the server. */
 export interface FrontendTls {
   readonly enough?: (first: Buffer) => boolean;
-  wrap(raw: Socket, first: Buffer): { socket: TLSSocket; secured: Promise<void> };
+  wrap(raw: Socket, first: Buffer): Begun;
+  /** Hears how each handshake ended: what was agreed on, or why nothing was. */
+  settled?(outcome: TlsFacts | Error): void;
 }
 
 /** What a listener and its configuration mean for each session that begins there. */
@@ -153,6 +154,18 @@ export class Session {
     return this.user === undefined ? facts : { ...facts, user: this.user };
   }
 
+  /** The names that the client has proved by a certificate. */
+  get certifiedNames(): readonly string[] {
+    const client = this.channel.tls?.client;
+    return client?.verified ? client.names : [];
+  }
+
+  /** SASL mechanisms that this client is offered, best first: EXTERNAL (RFC 4422 A) only where it can succeed. */
+  get mechanisms(): readonly string[] {
+    const { mechanisms } = this.frontend;
+    return this.certifiedNames.length > 0 ? mechanisms : mechanisms.filter((name) => name !== "EXTERNAL");
+  }
+
   /** Bytes from and to the client, without what TLS adds. */
   get bytes(): { in: number; out: number } {
     return this.#relayed?.() ?? { in: this.channel.bytesRead, out: this.channel.bytesWritten };
@@ -190,10 +203,16 @@ export class Session {
     this.enter("tls");
     const late = () => new Refused("loginTimeout", "TLS handshake not finished in time");
     this.setDeadline(Math.min(handshakeTimeoutMs, this.loginTimeLeftMs), late);
-    await this.channel.startTls((raw, first) => tls.wrap(raw, first), {
-      enough: (first) => tls.enough?.(first) ?? true,
-      implicit: implicitTls,
-    });
+    try {
+      await this.channel.startTls((raw, first) => tls.wrap(raw, first), {
+        enough: (first) => tls.enough?.(first) ?? true,
+        implicit: implicitTls,
+      });
+    } catch (error) {
+      tls.settled?.(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    if (this.channel.tls) tls.settled?.(this.channel.tls);
     this.enter(before);
     this.startLoginDeadline();
   }

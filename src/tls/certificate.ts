@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
+import { altNames, commonName } from "./alt-names.ts";
 import type { KeyPair } from "./key-pair.ts";
 
-const DNS_NAME = /^DNS:((?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)$/;
+const DNS_NAME = /^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 
 /** One certificate of ours with its key, and what its leaf says. */
 export class Certificate {
@@ -18,15 +19,9 @@ export class Certificate {
   constructor(pair: KeyPair) {
     const leaf = new X509Certificate(pair.cert);
     this.pair = pair;
-    this.names = dnsNames(leaf);
-    this.name = this.names[0] ?? leaf.subject?.match(/^CN=(.*)$/m)?.[1] ?? "nameless";
+    this.names = altNames(leaf, "DNS").filter((name) => DNS_NAME.test(name));
+    this.name = this.names[0] ?? commonName(leaf) ?? "nameless";
     this.expiresAt = leaf.validToDate;
     this.identity = this.names.length > 0 ? this.names.toSorted().join(" ") : leaf.fingerprint256;
   }
-}
-
-/** Node writes names with odd characters as quoted strings, commas and all: these are no host names, and drop out. */
-function dnsNames(leaf: X509Certificate): string[] {
-  const names = (leaf.subjectAltName ?? "").toLowerCase().split(", ");
-  return names.flatMap((name) => DNS_NAME.exec(name.replace(/^dns:/, "DNS:"))?.[1] ?? []);
 }

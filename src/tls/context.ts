@@ -1,13 +1,7 @@
 import { createSecureContext, type SecureContext } from "node:tls";
+import { type ClientAuthorities, pemBlocks } from "./client-authorities.ts";
 import type { KeyPair } from "./key-pair.ts";
 import { type Profile, profileOptions } from "./profiles.ts";
-
-/** Whose certificates clients may show, both PEM. */
-export interface ClientAuthorities {
-  readonly ca: string;
-  /** The revocation lists of all these authorities; without it nothing is ever revoked. */
-  readonly crl?: string;
-}
 
 export interface ContextSettings {
   readonly profile: Profile;
@@ -35,18 +29,9 @@ export function serverContext(
     cert,
     key,
     // Nobody but these: without them Node would believe every authority of the web about clients.
-    ca: clients ? certificatesIn(clients.ca) : [],
-    ...(clients?.crl !== undefined && { crl: revocationListsIn(clients.crl) }),
+    ca: clients ? pemBlocks(clients.ca, "CERTIFICATE") : [],
+    ...(clients?.crl !== undefined && { crl: pemBlocks(clients.crl, "X509 CRL") }),
     sessionTimeout: SESSION_LIFETIME,
     ...(resumption && { ticketKeys: resumption.keys, sessionIdContext: resumption.purpose }),
   });
-}
-
-function certificatesIn(pem: string): string[] {
-  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-}
-
-/** Node reads only the first list of a text. */
-function revocationListsIn(pem: string): string[] {
-  return pem.match(/-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g) ?? [];
 }

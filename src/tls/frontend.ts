@@ -1,7 +1,9 @@
 import type { Socket } from "node:net";
-import { type SecureContext, TLSSocket } from "node:tls";
+import { type SecureContext, TLSSocket, type TLSSocketOptions } from "node:tls";
+import type { Begun, ClientFacts } from "../io/channel.ts";
 import { readClientHello } from "../wire/client-hello.ts";
 import type { CertificateStore } from "./certificate-store.ts";
+import { type ClientName, clientFacts } from "./client-certificate.ts";
 
 /** What a listener's TLS is to be. */
 export interface ListenerTls {
@@ -10,6 +12,11 @@ export interface ListenerTls {
   readonly implicit: boolean;
   /** RFC 7301 names that a client may ask for. */
   readonly alpn: readonly string[];
+  /** Whether clients are asked for a certificate; without it they are not. */
+  readonly clients?: {
+    readonly certificate: "optional" | "required";
+    readonly name: ClientName;
+  };
 }
 
 /** Our side of the handshake at one listener. */
@@ -17,7 +24,7 @@ export interface ServerTls {
   /** Whether these first bytes of the client say all that must be known before TLS begins. */
   enough(first: Buffer): boolean;
   /** Begins TLS as the server; a failed handshake shows as an error of the socket. */
-  wrap(raw: Socket, first: Buffer): { socket: TLSSocket; secured: Promise<void> };
+  wrap(raw: Socket, first: Buffer): Begun;
 }
 
 /** RFC 8737 4. */
@@ -39,7 +46,8 @@ export class HandshakeEnd extends Error {
  * callback for the server name, comes too late: a resumed session never asks it, so that a ticket of one host would
  * be good at another (the class of CVE-2025-23419), and tickets are made with the keys of the context that began.
  */
-export function serverTls(store: CertificateStore, { listener, implicit, alpn }: ListenerTls): ServerTls {
+export function serverTls(store: CertificateStore, options: ListenerTls): ServerTls {
+  const { listener, implicit } = options;
   const looks = (): boolean => store.choosing || (implicit && store.challenged);
   return {
     enough: (first) => !looks() || readClientHello(first) !== "more",
@@ -53,24 +61,45 @@ export function serverTls(store: CertificateStore, { listener, implicit, alpn }:
       }
       const context = store.contextFor(listener, asked?.serverName);
       if (!context) throw new HandshakeEnd("NO_CERTIFICATE", "there is no certificate yet");
-      const socket = begin(raw, context, alpn);
-      return { socket, secured: new Promise((resolve) => socket.once("secure", resolve)) };
+      return begin(raw, context, options);
     },
   };
 }
 
-function begin(raw: Socket, secureContext: SecureContext, alpn: readonly string[]): TLSSocket {
+function begin(raw: Socket, context: SecureContext, { alpn, clients }: ListenerTls): Begun {
+  const required = clients?.certificate === "required";
+  const socket = newSocket(raw, context, alpn, {
+    requestCert: clients !== undefined,
+    // OpenSSL refuses only who shows none; whom to believe is decided below.
+    rejectUnauthorized: required,
+  });
+  const secured = new Promise<{ client?: ClientFacts }>((resolve, reject) => {
+    socket.once("secure", () => {
+      const client = clients && clientFacts(socket, clients.name);
+      if (!required || client?.verified) return resolve(client ? { client } : {});
+      return reject(new HandshakeEnd("BAD_CLIENT_CERTIFICATE", "the client's certificate is not believed"));
+    });
+  });
+  return { socket, secured };
+}
+
+function newSocket(
+  raw: Socket,
+  secureContext: SecureContext,
+  alpn: readonly string[],
+  more: TLSSocketOptions = {},
+): TLSSocket {
   // RFC 7301 3.2: who asks for other protocols is refused, against ALPACA; who asks for none is welcome.
-  const socket = new TLSSocket(raw, { isServer: true, secureContext, ALPNProtocols: [...alpn] });
+  const socket = new TLSSocket(raw, { isServer: true, secureContext, ALPNProtocols: [...alpn], ...more });
   // Node reports a broken record after the handshake of a server-side socket only here.
   socket.on("_tlsError", () => socket.destroy());
   return socket;
 }
 
 /** RFC 8737 3: the handshake is the whole answer, and nothing may be said after it. */
-function answer(raw: Socket, context: SecureContext): { socket: TLSSocket; secured: Promise<void> } {
-  const socket = begin(raw, context, [ACME_TLS]);
-  const secured = new Promise<void>((_resolve, reject) => {
+function answer(raw: Socket, context: SecureContext): Begun {
+  const socket = newSocket(raw, context, [ACME_TLS]);
+  const secured = new Promise<never>((_resolve, reject) => {
     const over = new HandshakeEnd("ACME_CHALLENGE", "a certification authority has seen its answer");
     socket.once("secure", () => socket.end(() => reject(over)));
   });

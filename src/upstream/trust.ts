@@ -22,7 +22,7 @@ export interface Trust {
 }
 
 /** Begins TLS as the client on a connection. */
-export type Wrap = (raw: Socket) => { socket: TLSSocket; secured: Promise<void> };
+export type Wrap = (raw: Socket) => { socket: TLSSocket; secured: Promise<undefined> };
 
 /** TLS towards one backend, verified as configured, resuming the last session that was. */
 export function tlsWrapper(host: string, trust: Trust): Wrap {
@@ -30,7 +30,7 @@ export function tlsWrapper(host: string, trust: Trust): Wrap {
   let resumable: Buffer | undefined;
   return (raw) => {
     const socket = connect({ ...options, socket: raw, ...(resumable && { session: resumable }) });
-    const secured = new Promise<void>((resolve, reject) => {
+    const secured = new Promise<undefined>((resolve, reject) => {
       socket.once("secureConnect", () => {
         // A session can be resumed only where it was verified, and then its certificate was.
         if (trust.pin && !socket.isSessionReused() && !hasPin(trust.pin, socket)) {
@@ -39,7 +39,7 @@ export function tlsWrapper(host: string, trust: Trust): Wrap {
         socket.on("session", (session) => {
           resumable = session;
         });
-        return resolve();
+        return resolve(undefined);
       });
     });
     return { socket, secured };

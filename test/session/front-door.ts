@@ -97,6 +97,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
     openSessions: () =>
       Array.from(live, (session) => ({ listener: session.frontend.listener, bytes: session.bytes })),
     seats: () => policy.seats,
+    certificates: () => [],
   });
   const recorder = createRecorder(logger, metrics, live);
   const board = new CapabilityBoard();

@@ -102,7 +102,7 @@ test("what a man in the middle says in clear while the OK waits to be read is ne
         wrapped = true;
         return {
           socket: Object.assign(socket as TLSSocket, { getProtocol: () => "TLSv1.3" }),
-          secured: Promise.resolve(),
+          secured: Promise.resolve(undefined),
         };
       },
     },
