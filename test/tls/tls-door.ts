@@ -1,9 +1,10 @@
 import { createServer, type Server } from "node:net";
 import type { TestContext } from "node:test";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { Channel } from "../../src/io/channel.ts";
+import { Channel, type TlsFacts } from "../../src/io/channel.ts";
 import { Refused } from "../../src/refusal.ts";
 import type { CertificateStore } from "../../src/tls/certificate-store.ts";
+import { type FailureCause, failureCause } from "../../src/tls/failure.ts";
 import { type ListenerTls, serverTls } from "../../src/tls/frontend.ts";
 import { within } from "../support/waiting.ts";
 
@@ -16,6 +17,10 @@ export interface TlsDoor {
   readonly port: number;
   /** What came of each handshake, in order: "secured", or the error. */
   readonly outcomes: string[];
+  /** What the metrics would say of those that failed. */
+  readonly causes: (FailureCause | undefined)[];
+  /** What the others agreed on. */
+  readonly facts: TlsFacts[];
   settled(count: number): Promise<void>;
 }
 
@@ -24,6 +29,8 @@ export async function tlsDoor(t: TestContext, options: TlsDoorOptions): Promise<
   const { store, deadlineMs = 3_000, ...listener } = options;
   const tls = serverTls(store, { listener: "imaps", implicit: true, alpn: ["imap"], ...listener });
   const outcomes: string[] = [];
+  const causes: (FailureCause | undefined)[] = [];
+  const facts: TlsFacts[] = [];
   const channels: Channel[] = [];
   let wake = (): void => {};
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -35,10 +42,14 @@ export async function tlsDoor(t: TestContext, options: TlsDoorOptions): Promise<
       .then(
         async () => {
           outcomes.push("secured");
+          if (channel.tls) facts.push(channel.tls);
           await channel.write("hello\r\n");
           for (;;) await channel.readLine(100);
         },
-        (error: Error) => outcomes.push(error instanceof Refused ? error.refusal.kind : error.name),
+        (error: Error) => {
+          causes.push(failureCause(error));
+          outcomes.push(error instanceof Refused ? error.refusal.kind : error.name);
+        },
       )
       .catch(() => {})
       .finally(() => {
@@ -54,6 +65,8 @@ export async function tlsDoor(t: TestContext, options: TlsDoorOptions): Promise<
   return {
     port: (server.address() as { port: number }).port,
     outcomes,
+    causes,
+    facts,
     settled: (count) =>
       within(
         6_000,
