@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { type TestContext, test } from "node:test";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
@@ -9,6 +10,7 @@ import { selfSigned } from "../../src/tls/self-signed.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
+import { keyUpdates } from "./key-updates.ts";
 import { storeOf } from "./store.ts";
 import { knock as knockAt, tlsDoor as openDoor, type TlsDoor, type TlsDoorOptions } from "./tls-door.ts";
 
@@ -25,8 +27,13 @@ function tlsDoor(
   return openDoor(t, { store: storeOf(t, pairs), ...options });
 }
 
-const knock = (t: TestContext, port: number, options: ConnectionOptions = {}): Promise<TLSSocket> =>
-  knockAt(t, port, { ca: authority.ca, servername: "mail.example.org", ...options });
+const knock = (
+  t: TestContext,
+  port: number,
+  options: ConnectionOptions = {},
+  prepare?: (socket: TLSSocket) => void,
+): Promise<TLSSocket> =>
+  knockAt(t, port, { ca: authority.ca, servername: "mail.example.org", ...options }, prepare);
 
 const commonName = (socket: TLSSocket): string => String(socket.getPeerCertificate().subject.CN);
 
@@ -209,6 +216,32 @@ test("renegotiation is refused", async (t) => {
   );
   assert.notEqual(outcome, "renegotiated");
 });
+
+for (const askBack of [false, true]) {
+  test(`ten thousand KeyUpdates, ${askBack ? "each to be answered, " : ""}cost little`, async (t) => {
+    const door = await tlsDoor(t);
+    const raw = connectTcp({ port: door.port, host: "127.0.0.1" });
+    t.after(() => raw.destroy());
+    let secret = Buffer.alloc(0);
+    const socket = await knock(t, door.port, { socket: raw, ciphers: "TLS_AES_128_GCM_SHA256" }, (client) =>
+      client.on("keylog", (line) => {
+        const match = /^CLIENT_TRAFFIC_SECRET_0 \S+ (\S+)/.exec(line.toString());
+        if (match?.[1]) secret = Buffer.from(match[1], "hex");
+      }),
+    );
+    const updates = keyUpdates(secret, 10_000, askBack);
+    const before = process.cpuUsage();
+    // Past the client's TLS, which does not know what is said in its name.
+    await new Promise((resolve) => raw.write(updates, resolve));
+    raw.write(keyUpdates(secret, 1, false));
+    await door.settled(1);
+    socket.on("error", () => {});
+    await within(5_000, "the door to have read all, and the one that is under old keys", once(raw, "close"));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 2_000_000, `${(user + system) / 1000} ms`);
+    assert.deepEqual(door.outcomes, ["secured"]);
+  });
+}
 
 test("the certificate for trying out is accepted by Node and OpenSSL, by each of its names", async (t) => {
   const names = ["door.example.org", "localhost", "127.0.0.1", "::1"];
