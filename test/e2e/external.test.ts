@@ -86,9 +86,9 @@ test("a client that shows a good certificate signs in by it, in every protocol, 
       imap: dovecot.port,
       pop3: dovecot.pop3Ports.plain,
       sieve: dovecot.sievePorts.plain,
-      submission: smtp.port,
     },
   };
+  const login = { master: { ...MASTER, separator: "*" } };
   await using gateway = await startGateway({
     files: {
       "door.pem": own.cert,
@@ -119,10 +119,11 @@ test("a client that shows a good certificate signs in by it, in every protocol, 
         { ...implicit, protocol: "imap", port: strict, name: "strict", clientCertificate: "required" },
       ],
       backends: {
-        stores: { ...backend, login: { master: { ...MASTER, separator: "*" } } },
+        stores: { ...backend, login },
+        outgoing: { host: smtp.host, tls: "none", protocols: { submission: smtp.port }, login },
         plainly: backend,
       },
-      routes: [{ to: "stores" }],
+      routes: [{ match: { protocol: "submission" }, to: "outgoing" }, { to: "stores" }],
     },
   });
   const ports: Readonly<Record<Voice, number>> = { imap, pop3, submission, sieve };
@@ -203,10 +204,10 @@ test("a client that shows a good certificate signs in by it, in every protocol, 
       await using client = (await open("imap", of("paul"))).client;
       await client.send(VOICES.imap.external(""));
       await client.expect("a NO [UNAVAILABLE] ");
-      const line = gateway
-        .log()
-        .find((one) => one["user"] === "paul@example.org" && one["msg"] === "refused");
-      assert.match(String(line?.["reason"]), /wants a password, and EXTERNAL gave none/);
+      const line = await eventually("the refusal in the log", () =>
+        gateway.log().find((one) => one["user"] === "paul@example.org" && one["msg"] === "refused"),
+      );
+      assert.match(String(line["reason"]), /wants a password, and EXTERNAL gave none/);
       assert.match(gateway.output(), /refuses who signs in by a certificate/);
     },
   );
