@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { isIP, type Socket } from "node:net";
 import {
   type ConnectionOptions,
-  checkServerIdentity,
   connect,
   createSecureContext,
   type PeerCertificate,
@@ -63,10 +62,21 @@ function clientTls(host: string, trust: Trust): ConnectionOptions {
   };
 }
 
-/** RFC 9525 6.3: names are the certificate's subjectAltNames; a common name is none. */
-function checkName(name: string, certificate: PeerCertificate): Error | undefined {
-  if (!certificate.subjectaltname) return new Error("the backend's certificate has no subjectAltName");
-  return checkServerIdentity(name, certificate);
+/**
+ * RFC 9525 6.3: names are the certificate's subjectAltNames; a common name is none, although Node takes one where the
+ * only alternative names are of another kind.
+ */
+function checkName(name: string, { raw }: PeerCertificate): Error | undefined {
+  const certificate = new X509Certificate(raw);
+  const fits = isIP(name)
+    ? certificate.checkIP(name)
+    : certificate.checkHost(name, { subject: "never", partialWildcards: false });
+  if (fits !== undefined) return undefined;
+  return new Error(
+    certificate.subjectAltName === undefined
+      ? "the backend's certificate has no subjectAltName"
+      : `the backend's certificate is not for ${name}`,
+  );
 }
 
 function hasPin(pin: string, socket: TLSSocket): boolean {
