@@ -36,16 +36,8 @@ const GIB = 1024 ** 3;
 const CLIENT_TIMEOUT = 120_000;
 
 export const metrics = {
-  login: {
-    title: "CPU per TLS login",
-    unit: "ms",
-    take: (contender, site, { warmUp, logins }) =>
-      cpuOf(contender, site, {
-        warmUp: job({ sessions: warmUp, then: "leave" }),
-        work: job({ sessions: logins, then: "leave" }),
-        per: logins / 1000,
-      }),
-  },
+  login: login("CPU per TLS login", false),
+  resumed: login("CPU per resumed TLS login", true),
   download: transfer("download", "CPU per GiB down"),
   upload: transfer("upload", "CPU per GiB up"),
   memory: {
@@ -54,6 +46,19 @@ export const metrics = {
     take: memoryOf,
   },
 } satisfies Record<string, Measurement>;
+
+function login(title: string, resume: boolean): Measurement {
+  return {
+    title,
+    unit: "ms",
+    take: (contender, site, { warmUp, logins }) =>
+      cpuOf(contender, site, {
+        warmUp: job({ sessions: warmUp, resume }),
+        work: job({ sessions: logins, resume }),
+        per: logins / 1000,
+      }),
+  };
+}
 
 function transfer(direction: "download" | "upload", title: string): Measurement {
   const work = { sessions: TRANSFERS, concurrency: TRANSFERS, then: direction };
@@ -78,6 +83,7 @@ function job(special: Partial<Job>): Job {
     users: USERS,
     password: PASSWORD,
     then: "leave",
+    resume: false,
     bytes: 0,
     ...special,
   };

@@ -170,20 +170,21 @@ for (const [what, bytes] of Object.entries({
   });
 }
 
-// Item 91.
-test("half a ClientHello, then a byte now and then, is closed at the handshake's total deadline", async (t) => {
-  const door = await tlsDoor(t, [first], { deadlineMs: 200 });
-  const client = connectTcp({ port: door.port, host: "127.0.0.1" });
-  client.on("error", () => {});
-  t.after(() => client.destroy());
-  client.write(Buffer.from("16030100c8010000c40303", "hex"));
-  const timer = setInterval(() => client.write("\0"), 15);
-  t.after(() => clearInterval(timer));
-  const began = performance.now();
-  await door.settled(1);
-  assert.ok(performance.now() - began < 1_500);
-  assert.deepEqual(door.outcomes, ["loginTimeout"]);
-});
+// Item 91. With two certificates the hello is waited for before TLS begins.
+for (const pairs of [[first], [first, second]])
+  test(`half a ClientHello, then a byte now and then, is closed at the total deadline, with ${pairs.length}`, async (t) => {
+    const door = await tlsDoor(t, pairs, { deadlineMs: 200 });
+    const client = connectTcp({ port: door.port, host: "127.0.0.1" });
+    client.on("error", () => {});
+    t.after(() => client.destroy());
+    client.write(Buffer.from("16030100c8010000c40303", "hex"));
+    const timer = setInterval(() => client.write("\0"), 15);
+    t.after(() => clearInterval(timer));
+    const began = performance.now();
+    await door.settled(1);
+    assert.ok(performance.now() - began < 1_500);
+    assert.deepEqual(door.outcomes, ["loginTimeout"]);
+  });
 
 for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
   test(`a client that leaves (${leave}) in its handshake is not waited for`, async (t) => {
