@@ -45,9 +45,10 @@ export class CertificateStore {
 
   /** Takes the place of what this origin had. Throws OpenSSL's error, and changes nothing, when a pair is no pair. */
   setPairs(origin: Origin, pairs: readonly KeyPair[]): void {
-    const certificates = pairs.map((pair) => new Certificate(pair));
-    // Made once for trying out: a key or a chain that OpenSSL does not take must not fail a handshake.
-    for (const certificate of certificates) serverContext(certificate.pair, this.#settings);
+    const known = this.#origins.get(origin) ?? [];
+    const certificates = pairs.map(
+      (pair) => known.find((certificate) => certificate.isOf(pair)) ?? this.#tried(pair),
+    );
     this.#origins.set(origin, certificates);
     this.#index();
   }
@@ -105,6 +106,12 @@ export class CertificateStore {
     for (const origin of ORIGINS) {
       for (const { name, expiresAt } of this.#origins.get(origin) ?? []) yield { origin, name, expiresAt };
     }
+  }
+
+  /** A key or a chain that OpenSSL does not take must not fail a handshake: it is made use of once before. */
+  #tried(pair: KeyPair): Certificate {
+    serverContext(pair, this.#settings);
+    return new Certificate(pair);
   }
 
   get #count(): number {

@@ -24,4 +24,7 @@ export class Certificate {
     this.expiresAt = leaf.validToDate;
     this.identity = this.names.length > 0 ? this.names.toSorted().join(" ") : leaf.fingerprint256;
   }
+  isOf({ cert, key }: KeyPair): boolean {
+    return this.pair.cert === cert && this.pair.key === key;
+  }
 }

@@ -44,6 +44,13 @@ test("files come before ACME, and ACME before the one for trying out, whoever wa
   assert.equal(store.contextFor(LISTENER, "x.example.net"), own);
 });
 
+test("a change of one certificate leaves the contexts of the others as they are", (t) => {
+  const store = storeOf(t, [first, wild]);
+  const before = store.contextFor(LISTENER);
+  store.setPairs("files", [{ ...first }, exact]);
+  assert.equal(store.contextFor(LISTENER), before);
+});
+
 test("a pair that is none changes nothing", async (t) => {
   const store = storeOf(t, [first, wild]);
   const before = store.contextFor(LISTENER);
