@@ -41,7 +41,7 @@ for (const [profile, spoken] of Object.entries(SPOKEN)) {
   });
 }
 
-test("ciphers without forward secrecy are for legacy only, and there the server's order counts", async (t) => {
+test("ciphers without forward secrecy are for legacy only, and who wishes for ChaCha20 gets it elsewhere", async (t) => {
   const of = (profile: Profile) => tlsDoor(t, { store: storeOf(t, [certificate], { profile }) });
   const [intermediate, legacy] = [await of("intermediate"), await of("legacy")];
   const ask = (port: number, ciphers: string) =>
@@ -59,5 +59,7 @@ test("ciphers without forward secrecy are for legacy only, and there the server'
   }
   const wish = "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256";
   assert.equal(await ask(intermediate.port, wish), "TLSv1.2 ECDHE-RSA-CHACHA20-POLY1305");
+  const order = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305";
+  assert.equal(await ask(intermediate.port, order), "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256");
   assert.equal(await ask(legacy.port, wish), "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256");
 });
