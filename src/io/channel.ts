@@ -33,6 +33,8 @@ export interface TlsFacts {
 export interface ClientFacts {
   /** Signed by an authority that we believe, valid now and not revoked: without it the rest is hearsay. */
   readonly verified: boolean;
+  /** Why it is not, in OpenSSL's words, such as CERT_HAS_EXPIRED. */
+  readonly fault?: string;
   readonly commonName?: string;
   /** Its names of the kind that the configuration asks for. */
   readonly names: readonly string[];

@@ -17,22 +17,26 @@ export function clientFacts(socket: TLSSocket, kind: ClientName, now = Date.now(
   const certificate = socket.getPeerX509Certificate();
   if (!certificate) return undefined;
   const common = commonName(certificate);
+  const fault = faultOf(socket) ?? faultOfDates(certificate, now);
   return {
-    verified: isVerified(socket) && isValidAt(certificate, now),
+    verified: fault === undefined,
+    ...(fault !== undefined && { fault }),
     ...(common !== undefined && { commonName: common }),
     names: namesOf(certificate, kind, common),
   };
 }
 
-function isVerified(socket: TLSSocket): boolean {
-  const { _handle } = socket as { _handle?: { verifyError?: () => Error | null } };
+function faultOf(socket: TLSSocket): string | undefined {
+  const { _handle } = socket as { _handle?: { verifyError?: () => (Error & { code?: string }) | null } };
+  const error = _handle?.verifyError?.();
   // Only this very answer is a yes.
-  return _handle?.verifyError?.() === null;
+  return error === null ? undefined : (error?.code ?? "UNKNOWN");
 }
 
 /** A resumed session was verified when it began; meanwhile the certificate may have run out. */
-function isValidAt({ validFromDate, validToDate }: X509Certificate, now: number): boolean {
-  return validFromDate.getTime() <= now && now <= validToDate.getTime();
+function faultOfDates({ validFromDate, validToDate }: X509Certificate, now: number): string | undefined {
+  if (now < validFromDate.getTime()) return "CERT_NOT_YET_VALID";
+  return now > validToDate.getTime() ? "CERT_HAS_EXPIRED" : undefined;
 }
 
 function namesOf(certificate: X509Certificate, kind: ClientName, common: string | undefined): string[] {

@@ -77,7 +77,8 @@ function begin(raw: Socket, context: SecureContext, { alpn, clients }: ListenerT
     socket.once("secure", () => {
       const client = clients && clientFacts(socket, clients.name);
       if (!required || client?.verified) return resolve(client ? { client } : {});
-      return reject(new HandshakeEnd("BAD_CLIENT_CERTIFICATE", "the client's certificate is not believed"));
+      const why = `the client's certificate is not believed: ${client?.fault ?? "there is none"}`;
+      return reject(new HandshakeEnd("BAD_CLIENT_CERTIFICATE", why));
     });
   });
   return { socket, secured };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { certificateAuthority } from "../support/certificates.ts";
 import { type Conversation, connect } from "../support/conversation.ts";
 import { startDovecot } from "../support/dovecot.ts";
@@ -184,6 +185,8 @@ test("a client that shows a good certificate signs in by it, in every protocol, 
         await client.send(external(""));
         await client.expect(notOffered);
       }
+      const seen = { name: "mallory", verified: false, fault: "CERT_REVOKED" };
+      await gateway.account((record) => isDeepStrictEqual(record["clientCertificate"], seen));
     });
   }
 

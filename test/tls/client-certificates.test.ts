@@ -84,11 +84,11 @@ for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
     });
 
     // Item 94.
-    for (const [what, certificate] of Object.entries(badCertificates())) {
+    for (const [what, [certificate, fault]] of Object.entries(badCertificates())) {
       test(`a certificate that is ${what} is not believed, at first or resumed; where one must be, TLS ends`, async (t) => {
         const door = await doorOf(t);
         const first = await visit(t, door, certificate, only);
-        assert.equal(first.facts?.verified, false);
+        assert.deepEqual([first.facts?.verified, first.facts?.fault], [false, fault]);
         const again = await visit(t, door, certificate, { ...only, session: first.session });
         assert.equal(again.facts?.verified, false);
         const strict = await doorOf(t, { certificate: "required" });
@@ -120,17 +120,19 @@ for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 }
 
-function badCertificates(): Record<string, ClientCertificate> {
+/** Each with the last thing that OpenSSL has against it. */
+function badCertificates(): Record<string, readonly [ClientCertificate, string]> {
   const shop = openWorkshop();
   makeOwn(shop, "own", P256);
   const own = { cert: shop.read("own.pem").toString(), key: shop.read("own.key").toString() };
   shop[Symbol.dispose]();
+  const names = "email:alice@example.org";
   return {
-    "of a strange authority": stranger.issue("Alice", { names: "email:alice@example.org" }),
-    "signed by itself": own,
-    expired: authority.issue("Alice", { names: "email:alice@example.org", expired: true }),
-    "for servers": authority.issue("Alice", { names: "email:alice@example.org", usage: "serverAuth" }),
-    revoked: mallory,
+    "of a strange authority": [stranger.issue("Alice", { names }), "UNABLE_TO_VERIFY_LEAF_SIGNATURE"],
+    "signed by itself": [own, "UNABLE_TO_GET_CRL"],
+    expired: [authority.issue("Alice", { names, expired: true }), "CERT_HAS_EXPIRED"],
+    "for servers": [authority.issue("Alice", { names, usage: "serverAuth" }), "INVALID_PURPOSE"],
+    revoked: [mallory, "CERT_REVOKED"],
   };
 }
 
