@@ -1,7 +1,16 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { runProcess } from "../test/support/processes.ts";
 import type { ClientJob } from "./peers/client.ts";
 import { cpuSeconds, memoryBytes } from "./process-tree.ts";
-import { type Contender, PASSWORD, type Site, type Subject, startPeer, USERS } from "./subjects.ts";
+import {
+  type Contender,
+  PASSWORD,
+  type Ports,
+  type Site,
+  type Subject,
+  startPeer,
+  USERS,
+} from "./subjects.ts";
 
 export interface Sizes {
   readonly rounds: number;
@@ -10,6 +19,8 @@ export interface Sizes {
   /** Of each of the sessions that transfer at the same time. */
   readonly transferBytes: number;
   readonly idleSessions: number;
+  /** Of 10 KB each. */
+  readonly messages: number;
   /** Until buffers have been given back and garbage collected. */
   readonly settleMs: number;
 }
@@ -40,6 +51,11 @@ export const metrics = {
   resumed: login("CPU per resumed TLS login", true),
   download: transfer("download", "CPU per GiB down"),
   upload: transfer("upload", "CPU per GiB up"),
+  submitted: submission("CPU per submitted 10 KB message", 10_000),
+  submittedBig: submission("CPU per GiB submitted", 20_000_000),
+  relayed: delivery("CPU per relayed 10 KB message", 10_000, true),
+  relayedAlone: delivery("CPU per relayed 10 KB message, one a session", 10_000, false),
+  relayedBig: delivery("CPU per GiB relayed", 20_000_000, true),
   memory: {
     title: "Memory per idle session",
     unit: "KiB",
@@ -74,18 +90,81 @@ function transfer(direction: "download" | "upload", title: string): Measurement 
   };
 }
 
+/** Messages over TLS from users who sign in, many in a session. */
+function submission(title: string, bytes: number): Measurement {
+  const { count, per, unit } = messagesOf(bytes);
+  return {
+    title,
+    unit,
+    take: (contender, site, sizes) => {
+      const send = (messages: number): Work => {
+        const sessions = Math.min(CONCURRENCY, messages);
+        return job({ then: "send", sessions, bytes, messages: Math.ceil(messages / sessions) }, "submission");
+      };
+      const messages = count(sizes);
+      return cpuOf(contender, site, {
+        warmUp: send(Math.ceil(messages / 4)),
+        work: send(messages),
+        per: per(messages),
+      });
+    },
+  };
+}
+
+/** Messages from other servers, by Postfix's smtp-source. */
+function delivery(title: string, bytes: number, kept: boolean): Measurement {
+  const { count, per, unit } = messagesOf(bytes);
+  return {
+    title,
+    unit,
+    take: (contender, site, sizes) => {
+      const messages = count(sizes);
+      const work = (amount: number) => smtpSource(amount, bytes, kept);
+      return cpuOf(contender, site, {
+        warmUp: work(Math.ceil(messages / 4)),
+        work: work(messages),
+        per: per(messages),
+      });
+    },
+  };
+}
+
+/** How many messages of a size a measurement takes, and what its value is divided by. */
+function messagesOf(bytes: number) {
+  const big = bytes > 1_000_000;
+  return {
+    unit: big ? "s" : "ms",
+    count: ({ messages, transferBytes }: Sizes) =>
+      big ? Math.ceil((TRANSFERS * transferBytes) / bytes) : messages,
+    per: (messages: number) => (big ? (messages * bytes) / GIB : messages / 1000),
+  };
+}
+
+/** What is done to a gateway. */
+type Work = (ports: Ports) => Promise<AsyncDisposable | undefined>;
+
+function smtpSource(messages: number, bytes: number, kept: boolean): Work {
+  return async ({ smtp }) => {
+    const sessions = String(Math.min(CONCURRENCY, messages));
+    const sizes = ["-s", sessions, "-m", String(messages), "-l", String(bytes)];
+    const args = [...(kept ? ["-d"] : []), ...sizes, "-f", "a@far.test", "-t", "x@bench.test"];
+    const { code, stderr } = await runProcess("smtp-source", [...args, `127.0.0.1:${smtp}`]);
+    if (code !== 0) throw new Error(`smtp-source: ${stderr}`);
+    return undefined;
+  };
+}
+
 type Job = Omit<ClientJob, "port">;
 
-function job(special: Partial<Job>): Job {
-  return {
-    sessions: 0,
-    concurrency: CONCURRENCY,
-    users: USERS,
-    password: PASSWORD,
-    then: "leave",
-    resume: false,
-    bytes: 0,
-    ...special,
+/** Our own client, at the port of its protocol. */
+function job(special: Partial<Job>, protocol: "imap" | "submission" = "imap"): Work {
+  const plain = { sessions: 0, concurrency: CONCURRENCY, users: USERS, password: PASSWORD };
+  const work: Job = { ...plain, then: "leave", resume: false, bytes: 0, messages: 0, ...special };
+  return async (ports) => {
+    const argument = { ...work, port: ports[protocol] } satisfies ClientJob;
+    const client = await startPeer("client", JSON.stringify(argument));
+    await client.waitFor(/^done$/m, CLIENT_TIMEOUT);
+    return client;
   };
 }
 
@@ -93,7 +172,7 @@ function job(special: Partial<Job>): Job {
 async function cpuOf(
   contender: Contender,
   site: Site,
-  { warmUp, work, per }: { warmUp: Job; work: Job; per: number },
+  { warmUp, work, per }: { warmUp: Work; work: Work; per: number },
 ): Promise<Sample> {
   await using subject = await contender.start(site);
   await perform(subject, warmUp);
@@ -117,19 +196,12 @@ async function memoryOf(contender: Contender, site: Site, sizes: Sizes): Promise
   await perform(subject, job({ sessions: warmUp }));
   await pause(settleMs);
   const before = memoryBytes(subject.pid);
-  await using _client = await startClient(subject, job({ sessions: idleSessions, then: "hold" }));
+  await using _client = await job({ sessions: idleSessions, then: "hold" })(subject.ports);
   await pause(settleMs);
   const value = (memoryBytes(subject.pid) - before) / idleSessions / 1024;
   return { value, withHelper: value };
 }
 
-async function perform(subject: Subject, work: Job): Promise<void> {
-  await using _client = await startClient(subject, work);
-}
-
-/** Starts the clients and waits until they have done their work. */
-async function startClient({ port }: Subject, work: Job) {
-  const client = await startPeer("client", JSON.stringify({ ...work, port } satisfies ClientJob));
-  await client.waitFor(/^done$/m, CLIENT_TIMEOUT);
-  return client;
+async function perform({ ports }: Subject, work: Work): Promise<void> {
+  await using _client = await work(ports);
 }

@@ -14,7 +14,18 @@ export interface Row {
 }
 
 /** What is beyond these, compared with nginx, is no longer noise. */
-const BOUNDS: Readonly<Record<Metric, number>> = { login: 2, resumed: 2, download: 2, upload: 2, memory: 3 };
+const BOUNDS: Readonly<Record<Metric, number>> = {
+  login: 2,
+  resumed: 2,
+  download: 2,
+  upload: 2,
+  submitted: 1.3,
+  submittedBig: 1.3,
+  relayed: 1.3,
+  relayedAlone: 2,
+  relayedBig: 1.3,
+  memory: 3,
+};
 
 export function toRow(metric: Metric, samples: Samples, reference: string): Row {
   const values = medians(samples, (sample) => sample.value);

@@ -10,6 +10,7 @@ const FULL: Sizes = {
   warmUp: 600,
   transferBytes: 512 * 1024 ** 2,
   idleSessions: 1500,
+  messages: 12_000,
   settleMs: 4000,
 };
 const QUICK: Sizes = {
@@ -18,6 +19,7 @@ const QUICK: Sizes = {
   warmUp: 200,
   transferBytes: 64 * 1024 ** 2,
   idleSessions: 300,
+  messages: 3_000,
   settleMs: 1000,
 };
 const REFERENCE = "nginx";

@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { connect as connectPlain } from "node:net";
 import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { type Certificate, certificateAuthority } from "../test/support/certificates.ts";
-import { freePorts } from "../test/support/ports.ts";
+import { freePort, freePorts } from "../test/support/ports.ts";
 import { type RunningProcess, startProcess } from "../test/support/processes.ts";
 import { type TemporaryFolder, temporaryFolder } from "../test/support/temp.ts";
 import { eventually } from "../test/support/waiting.ts";
@@ -11,10 +12,19 @@ import { eventually } from "../test/support/waiting.ts";
 export const USERS: readonly string[] = Array.from({ length: 100 }, (_, at) => `user${at}@bench.test`);
 export const PASSWORD = "correct-horse";
 
+/** Where a gateway listens. */
+export interface Ports {
+  /** Implicit TLS. */
+  readonly imap: number;
+  /** Implicit TLS, signed in by AUTH PLAIN. */
+  readonly submission: number;
+  /** In clear text, from other servers. */
+  readonly smtp: number;
+}
+
 /** One gateway that runs and can be measured. */
 export interface Subject extends AsyncDisposable {
-  /** Implicit TLS, IMAP. */
-  readonly port: number;
+  readonly ports: Ports;
   /** The root of its process tree. */
   readonly pid: number;
   /** The process that it asks about logins, where that is not part of the gateway. */
@@ -30,7 +40,7 @@ export interface Contender {
 /** What all gateways share: the backend, the certificate, the folder. */
 export interface Site extends AsyncDisposable {
   readonly folder: TemporaryFolder;
-  readonly backendPort: number;
+  readonly backendPorts: Ports;
   /** Paths of the PEM files. */
   readonly certificate: Certificate;
   readonly authHttp: { readonly port: number; readonly pid: number };
@@ -47,12 +57,13 @@ export async function openSite(curve = false): Promise<Site> {
     cert: await folder.write("cert.pem", cert),
     key: await folder.write("key.pem", key),
   };
-  const backend = opening.use(await startPeer("backend"));
-  const backendPort = await portOf(backend);
-  const authHttp = opening.use(await startPeer("auth-http", String(backendPort)));
+  const imap = await portOf(opening.use(await startPeer("backend")));
+  const submission = await portOf(opening.use(await startPeer("smtp-backend")));
+  const backendPorts = { imap, submission, smtp: await startSink(opening) };
+  const authHttp = opening.use(await startPeer("auth-http", JSON.stringify(backendPorts)));
   const site = {
     folder,
-    backendPort,
+    backendPorts,
     certificate,
     authHttp: { port: await portOf(authHttp), pid: authHttp.pid },
   };
@@ -67,6 +78,25 @@ function ofCurve(folder: TemporaryFolder): Certificate {
   const files = ["-addext", "subjectAltName=DNS:localhost", "-out", cert, "-keyout", key];
   execFileSync("openssl", [...words.split(" "), ...files], { stdio: "pipe" });
   return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+}
+
+/** Postfix's smtp-sink, which takes all mail and forgets it. */
+async function startSink(opening: AsyncDisposableStack): Promise<number> {
+  const port = await freePort();
+  // It wants to be somebody where it is started as root.
+  const as = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
+  opening.use(await startProcess("smtp-sink", [...as, `127.0.0.1:${port}`, "4096"]));
+  await eventually("smtp-sink's greeting", () => greets(port));
+  return port;
+}
+
+/** Whether somebody greets there, in clear text. */
+function greets(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectPlain({ host: "127.0.0.1", port });
+    socket.once("data", () => socket.end("QUIT\r\n", () => resolve(true)));
+    socket.once("error", () => resolve(false));
+  });
 }
 
 /** A script of `peers/` as a process of its own. */
@@ -90,32 +120,40 @@ export function postern({ name, main, profile }: PosternOptions): Contender {
   return {
     name,
     async start(site) {
-      const [port = 0, adminPort = 0] = await freePorts(2);
+      const [imap = 0, submission = 0, smtp = 0, adminPort = 0] = await freePorts(4);
+      const ports = { imap, submission, smtp };
       const users = USERS.map((user) => [user, { password: `{PLAIN}${PASSWORD}` }]);
       const usersPath = await site.folder.write("users.yaml", JSON.stringify(Object.fromEntries(users)));
       const config = await site.folder.write(
-        `postern-${port}.yaml`,
-        JSON.stringify(posternConfig(site, { port, adminPort, usersPath })),
+        `postern-${imap}.yaml`,
+        JSON.stringify(posternConfig(site, ports, adminPort, usersPath)),
       );
       const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${profile}`, "--cpu-prof-interval=100"] : [];
-      const log = site.folder.at(`postern-${port}.log`);
+      const log = site.folder.at(`postern-${imap}.log`);
       // Its log goes to a file, as it would for an operator, and not through this process.
       const command = `exec "$0" "$@" > "${log}"`;
       const args = [...flags, main, "run", "--config", config];
       const child = await startProcess("sh", ["-c", command, process.execPath, ...args], { name });
-      return running(child, port);
+      return running(child, ports);
     },
   };
 }
 
-function posternConfig(site: Site, { port, adminPort, usersPath }: Record<string, unknown>) {
+function posternConfig(site: Site, ports: Ports, adminPort: number, usersPath: string) {
+  const host = "127.0.0.1";
+  const implicit = { host, tls: "implicit" };
   return {
     hostname: "bench.test",
     tls: { certificates: [site.certificate] },
-    listeners: [{ protocol: "imap", host: "127.0.0.1", port, tls: "implicit" }],
+    listeners: [
+      { protocol: "imap", port: ports.imap, ...implicit },
+      { protocol: "submission", port: ports.submission, ...implicit },
+      { protocol: "smtp", port: ports.smtp, host, requireTls: false },
+    ],
     authentication: { sources: [{ type: "file", path: usersPath }] },
-    backends: { only: { host: "127.0.0.1", tls: "none", protocols: { imap: site.backendPort } } },
-    routes: [{ to: "only" }],
+    backends: { only: { host, tls: "none", protocols: site.backendPorts } },
+    routes: [{ match: { recipientDomain: "bench.test" }, to: "only" }, { to: "only" }],
+    submission: { maxMessageSize: "2GiB" },
     admin: { port: adminPort },
   };
 }
@@ -124,26 +162,27 @@ export function nginx(name: string, proxyBuffer?: string): Contender {
   return {
     name,
     async start(site) {
-      const [port = 0] = await freePorts(1);
-      const config = await site.folder.write(`nginx-${port}.conf`, nginxConfig(site, port, proxyBuffer));
+      const [imap = 0, submission = 0, smtp = 0] = await freePorts(3);
+      const ports = { imap, submission, smtp };
+      const config = await site.folder.write(`nginx-${imap}.conf`, nginxConfig(site, ports, proxyBuffer));
       const child = await startProcess("nginx", ["-e", "stderr", "-c", config], {
         name,
         env: { PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` },
       });
-      return { ...(await running(child, port)), helperPid: site.authHttp.pid };
+      return { ...(await running(child, ports)), helperPid: site.authHttp.pid };
     },
   };
 }
 
 /** Debian's defaults but for what has to be alike: one process, the certificate, TLS as the clients speak it. */
-function nginxConfig(site: Site, port: number, proxyBuffer: string | undefined): string {
+function nginxConfig(site: Site, ports: Ports, proxyBuffer: string | undefined): string {
   return `
 load_module modules/ngx_mail_module.so;
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;
 error_log stderr error;
-pid ${site.folder.at(`nginx-${port}.pid`)};
+pid ${site.folder.at(`nginx-${ports.imap}.pid`)};
 events { worker_connections 16384; }
 mail {
   server_name bench.test;
@@ -152,17 +191,21 @@ mail {
   ssl_certificate ${site.certificate.cert};
   ssl_certificate_key ${site.certificate.key};
   ssl_protocols TLSv1.2 TLSv1.3;
-  server { listen 127.0.0.1:${port} ssl; protocol imap; }
+  xclient off;
+  smtp_capabilities PIPELINING "SIZE 1000000000" 8BITMIME;
+  server { listen 127.0.0.1:${ports.imap} ssl; protocol imap; }
+  server { listen 127.0.0.1:${ports.submission} ssl; protocol smtp; smtp_auth plain; proxy_smtp_auth on; }
+  server { listen 127.0.0.1:${ports.smtp}; protocol smtp; smtp_auth none; }
 }
 `;
 }
 
-async function running(child: RunningProcess, port: number): Promise<Subject> {
-  await eventually(`an answer on port ${port}`, () => {
+async function running(child: RunningProcess, ports: Ports): Promise<Subject> {
+  await eventually(`an answer on port ${ports.imap}`, () => {
     if (!child.running) throw new Error(`it did not start:\n${child.output()}`);
-    return answers(port);
+    return answers(ports.imap);
   });
-  return { port, pid: child.pid, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
+  return { ports, pid: child.pid, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
 }
 
 /** Whether somebody greets there. */

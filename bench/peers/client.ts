@@ -14,9 +14,11 @@ export interface ClientJob {
   /** Resumes the TLS session of an earlier one, where there is one. */
   readonly resume: boolean;
   /** What each session does once it is in. */
-  readonly then: "leave" | "hold" | "download" | "upload";
-  /** Bytes of each session's download or upload. */
+  readonly then: "leave" | "hold" | "download" | "upload" | "send";
+  /** Bytes of each session's download, upload or message. */
   readonly bytes: number;
+  /** How many messages each session sends. */
+  readonly messages: number;
 }
 
 /** One protocol, suite and group for all gateways, whatever their defaults are. */
@@ -86,13 +88,38 @@ async function session(job: ClientJob, index: number): Promise<void> {
       ticket = fresh;
     });
   const talk = new Conversation(socket);
+  const user = job.users[index % job.users.length] ?? "";
+  if (job.then === "send") await submit(socket, talk, user, job);
+  else await visit(socket, talk, user, job);
+  if (job.then !== "hold") await leave(socket);
+}
+
+async function submit(socket: TLSSocket, talk: Conversation, user: string, job: ClientJob): Promise<void> {
+  const line = `${"z".repeat(70)}\r\n`;
+  const content = Buffer.from(
+    `From: <${user}>\r\n\r\n${line.repeat(Math.ceil(job.bytes / line.length))}.\r\n`,
+  );
+  await talk.line("220 ");
+  await talk.ask("EHLO client.test\r\n", "250 ");
+  await talk.ask(`AUTH PLAIN ${Buffer.from(`\0${user}\0${job.password}`).toString("base64")}\r\n`, "235 ");
+  for (let sent = 0; sent < job.messages; sent += 1) {
+    await talk.ask(`MAIL FROM:<${user}>\r\nRCPT TO:<x@bench.test>\r\nDATA\r\n`, "354 ");
+    const answered = talk.line("250 ");
+    for (let at = 0; at < content.length; at += BLOCK.length) {
+      if (socket.write(content.subarray(at, at + BLOCK.length))) continue;
+      await new Promise((resolve) => socket.once("drain", resolve));
+    }
+    await answered;
+  }
+  await talk.ask("QUIT\r\n", "221 ");
+}
+
+async function visit(socket: TLSSocket, talk: Conversation, user: string, job: ClientJob): Promise<void> {
   await talk.line("* OK");
   if (socket.isSessionReused()) resumed += 1;
-  await talk.ask(`a LOGIN ${job.users[index % job.users.length]} ${job.password}\r\n`, "a OK");
-  if (job.then === "hold") return;
+  await talk.ask(`a LOGIN ${user} ${job.password}\r\n`, "a OK");
   if (job.then === "download") await talk.ask(`b FETCH ${job.bytes}\r\n`, "b OK");
   if (job.then === "upload") await upload(socket, talk, job.bytes);
-  await leave(socket);
 }
 
 async function upload(socket: TLSSocket, talk: Conversation, bytes: number): Promise<void> {

@@ -456,6 +456,16 @@ const SubmissionSchema = mapping(
       description:
         "What becomes of a CR or LF by itself, which servers understand differently; never passed on.",
     }),
+    earlyTalkers: choice(["refuse", "allow"], {
+      default: "refuse",
+      description:
+        "What becomes of a client that speaks before the greeting, or sends on before EHLO is answered: mail servers and programs do neither.",
+    }),
+    greetDelay: durationOrOff({
+      default: "20ms",
+      description:
+        "How long another mail server is listened to before it is greeted: what its kind sends too early comes with the connection.",
+    }),
   },
   { default: {}, description: "Mail on its way, by submission and SMTP." },
 );

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { Refused } from "../refusal.ts";
 import { LineBuffer } from "../wire/line-buffer.ts";
-import { keep } from "./borrowed.ts";
+import { keep, writeKept } from "./borrowed.ts";
 
 /** The other side has closed the connection, or it broke. Not a refusal: nobody is left to hear one. */
 export class ChannelClosed extends Error {
@@ -82,8 +82,17 @@ export class Channel {
     read: undefined,
     write: undefined,
   };
-  #deadline: NodeJS.Timeout | undefined;
+  /** The deadline that holds, while one does: what it is called, how long it is, and when it is over. */
+  #late: (() => Refused) | undefined;
+  #patienceMs = 0;
+  #dueAt = 0;
+  /** Fires at the deadline or before it, and then looks again. */
+  #timer: NodeJS.Timeout | undefined;
+  #firesAt = 0;
   #overdue: Refused | undefined;
+  /** Who takes what arrives as it arrives. */
+  #pump: ((chunk: Buffer) => void) | undefined;
+  #paused = false;
   readonly #onLeave = new Set<() => void>();
   #handshaking = false;
   /** Bytes that moved before TLS took the connection over. */
@@ -125,19 +134,20 @@ export class Channel {
     return this.#broken !== undefined || this.#socket.destroyed;
   }
 
-  /** From now on every wait ends after `ms` milliseconds in all, with what `late` makes then: an error costs its stack. */
+  /**
+   * From now on every wait ends after `ms` milliseconds in all, with what `late` makes then: an error costs its
+   * stack. A deadline that is only moved on, as one about silence is with each line, costs no timer.
+   */
   setDeadline(ms: number, late: () => Refused): void {
-    clearTimeout(this.#deadline);
     this.#overdue = undefined;
-    this.#deadline = setTimeout(() => {
-      this.#overdue = late();
-      this.#wakeAll();
-    }, ms);
+    this.#late = late;
+    this.#patienceMs = ms;
+    this.refreshDeadline();
+    if (!this.#timer || this.#firesAt > this.#dueAt) this.#arm(ms);
   }
 
   clearDeadline(): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = undefined;
+    this.#late = undefined;
   }
 
   /**
@@ -153,14 +163,18 @@ export class Channel {
   /** The next line without its CRLF. Refused as "tooLong" when it has more than `max` bytes. */
   async readLine(max: number): Promise<Buffer> {
     for (;;) {
-      const line = this.#buffer.takeLine(max);
-      if (line === "tooLong") throw new Refused("tooLong", `a line of more than ${max} bytes`);
-      if (line) {
-        this.#spend(line.length + 2);
-        return line;
-      }
-      await this.#more();
+      const line = this.takeLine(max);
+      if (line) return line;
+      await this.more();
     }
+  }
+
+  /** As `readLine`, but undefined when the line has not arrived yet. */
+  takeLine(max: number): Buffer | undefined {
+    const line = this.#buffer.takeLine(max);
+    if (line === "tooLong") throw new Refused("tooLong", `a line of more than ${max} bytes`);
+    if (line) this.#spend(line.length + 2);
+    return line;
   }
 
   /** Exactly `count` bytes. */
@@ -169,21 +183,52 @@ export class Channel {
     for (;;) {
       const bytes = this.#buffer.takeExact(count);
       if (bytes) return bytes;
-      await this.#more();
+      await this.more();
     }
   }
 
-  /** Whatever has arrived, at least one byte, without a copy where that is possible. */
-  async readSome(): Promise<Buffer> {
-    while (this.#buffer.length === 0) await this.#more();
-    return this.#buffer.takeAll();
-  }
-
-  /** Puts bytes back that `readSome` took too much of; nothing has been read since. */
-  unread(bytes: Buffer): void {
-    const behind = this.#buffer.takeAll();
-    this.#buffer.push(bytes);
-    if (behind.length > 0) this.#buffer.push(behind);
+  /**
+   * Hands over what has arrived and what arrives, as it comes and only for the time of the call, until `take` gives
+   * back what of its chunk was not its own any more. `to` is where it is written: one that takes nothing stops the
+   * reading. The deadline is about silence here.
+   */
+  async pump(to: Channel, take: (chunk: Buffer) => Buffer | undefined): Promise<void> {
+    while (this.#buffer.length > 0) {
+      const rest = take(this.#buffer.takeAll());
+      if (rest) return this.#buffer.push(rest);
+      await to.drained().catch(ignore);
+    }
+    this.#mustBeOpen();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const goOn = (): void => {
+      if (this.#pump) this.#resume();
+    };
+    this.#pump = (chunk) => {
+      this.refreshDeadline();
+      try {
+        const rest = take(chunk);
+        if (rest) {
+          this.#pump = undefined;
+          if (rest.length > 0) this.#keep(rest);
+          resolve();
+        } else if (to.behind) {
+          this.#pause();
+          to.drained().then(goOn, goOn);
+        }
+      } catch (error) {
+        reject(error);
+      }
+    };
+    this.#waiting.read = () => {
+      if (this.#overdue || this.#broken || this.#ended) reject(this.#overdue ?? this.#closed());
+    };
+    this.#resume();
+    try {
+      await promise;
+    } finally {
+      this.#pump = undefined;
+      this.#waiting.read = undefined;
+    }
   }
 
   /** From now on the session may go on for as long, and with as much, as it likes. */
@@ -194,7 +239,7 @@ export class Channel {
 
   /** Begins the deadline's time anew, for one that is about silence. */
   refreshDeadline(): void {
-    this.#deadline?.refresh();
+    this.#dueAt = performance.now() + this.#patienceMs;
   }
 
   /** Reads `count` bytes and forgets them, never holding more of them than what one read brings. */
@@ -203,15 +248,31 @@ export class Channel {
     for (let left = count; left > 0; ) {
       const some = this.#buffer.takeExact(Math.min(left, this.#buffer.length));
       left -= some?.length ?? 0;
-      if (left > 0) await this.#more();
+      if (left > 0) await this.more();
     }
   }
 
   /** Writes, and waits while the other side takes nothing; last words behind the deadline wait for nobody. */
   async write(data: string | Buffer): Promise<void> {
-    if (this.closed || !this.#socket.writable) throw this.#closed();
     const last = this.#overdue !== undefined;
-    if (this.#socket.write(data) || last) return;
+    this.send(data);
+    if (!last) await this.drained();
+  }
+
+  /** Writes without waiting: whoever has more to write asks whether the other side is `behind`. */
+  send(data: string | Buffer, encoding: "utf8" | "latin1" = "utf8"): void {
+    if (this.closed || !this.#socket.writable) throw this.#closed();
+    if (typeof data === "string") this.#socket.write(data, encoding);
+    else writeKept(data, this.#socket);
+  }
+
+  /** Whether the other side takes less than is written. */
+  get behind(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  /** Waits while the other side is `behind`. */
+  async drained(): Promise<void> {
     while (this.#socket.writableNeedDrain) {
       await this.#event("write");
       if (this.#broken) throw this.#closed();
@@ -279,7 +340,7 @@ export class Channel {
 
   /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */
   detach(): Detached {
-    this.clearDeadline();
+    this.#disarm();
     this.#release(this.#socket);
     this.#socket.pause();
     this.#onLeave.clear();
@@ -288,7 +349,7 @@ export class Channel {
 
   /** Says goodbye in order: flushes what is written, then FIN. A peer that stays is cut off after `lingerMs`. */
   end(lingerMs = 2_000): void {
-    this.clearDeadline();
+    this.#disarm();
     const socket = this.#socket;
     if (socket.destroyed) return;
     // Half a handshake carries no goodbye.
@@ -308,7 +369,7 @@ export class Channel {
 
   /** Cuts the connection now. */
   destroy(): void {
-    this.clearDeadline();
+    this.#disarm();
     this.#socket.destroy();
   }
 
@@ -317,11 +378,60 @@ export class Channel {
     if (this.#budget < 0) throw new Refused("tooLong", "more bytes than a session may send before login");
   }
 
-  async #more(): Promise<void> {
+  /** Whether the other side says anything within `ms` milliseconds; nothing of it is read. */
+  async speaksWithin(ms: number): Promise<boolean> {
+    if (this.pending === 0 && ms > 0) {
+      const timer = setTimeout(() => this.#waiting.read?.(), ms);
+      await this.more().finally(() => clearTimeout(timer));
+    }
+    return this.pending > 0;
+  }
+
+  /** Waits until more has arrived. */
+  async more(): Promise<void> {
+    this.#mustBeOpen();
+    this.#resume();
+    await this.#event("read");
+  }
+
+  #mustBeOpen(): void {
     if (this.#overdue) throw this.#overdue;
     if (this.#broken || this.#ended) throw this.#closed();
+  }
+
+  #arm(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#firesAt = performance.now() + ms;
+    this.#timer = setTimeout(() => this.#look(), ms);
+  }
+
+  #disarm(): void {
+    this.#late = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    if (!this.#late) return;
+    const left = this.#dueAt - performance.now();
+    // A timer may fire a fraction of a millisecond early.
+    if (left >= 1) this.#arm(left);
+    else {
+      this.#overdue = this.#late();
+      this.#wakeAll();
+    }
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
     this.#socket.resume();
-    await this.#event("read");
   }
 
   /** Waits for whatever happens next to the socket, or for the deadline, which it throws. */
@@ -343,10 +453,17 @@ export class Channel {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#buffer.push(keep(chunk));
-    if (this.#buffer.length >= READ_AHEAD) this.#socket.pause();
-    this.#waiting.read?.();
+    if (this.#pump) this.#pump(chunk);
+    else {
+      this.#keep(chunk);
+      this.#waiting.read?.();
+    }
   };
+
+  #keep(chunk: Buffer): void {
+    this.#buffer.push(keep(chunk));
+    if (this.#buffer.length >= READ_AHEAD) this.#pause();
+  }
 
   readonly #onDrain = (): void => {
     this.#waiting.write?.();
@@ -378,6 +495,7 @@ export class Channel {
   }
 
   #attach(socket: Socket): void {
+    this.#paused = false;
     socket.on("data", this.#onData);
     socket.on("drain", this.#onDrain);
     socket.on("end", this.#onEnd);

@@ -21,12 +21,12 @@ export interface Delivery extends Entry {
   readonly recipient: string;
 }
 
-/** What a protocol that looks on after login may ask on the way; each rejects with Refused. */
+/** What a protocol that looks on after login may ask on the way; each rejects with Refused, or has nothing to ask. */
 export interface Desk {
   /** May this session begin one more message? */
-  message(): Promise<void>;
+  message(): Promise<void> | undefined;
   /** May this session name one more recipient? */
-  recipient(): Promise<void>;
+  recipient(): Promise<void> | undefined;
   /** The backend of another recipient. */
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */

@@ -30,8 +30,12 @@ export type Stage =
   | "relaying"
   | "closed";
 
-/** What a message may be. */
+/** What a message may be, and whoever sends it. */
 export interface ContentLimits {
+  /** What becomes of a client that speaks before the greeting, or does not wait for EHLO's reply. */
+  readonly earlyTalkers: "refuse" | "allow";
+  /** How long another server is listened to before it is greeted, in milliseconds. */
+  readonly greetDelay: number;
   /** Bytes. */
   readonly maxMessageSize: number;
   readonly maxRecipients: number;

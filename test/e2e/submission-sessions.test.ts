@@ -4,6 +4,7 @@ import { certificateAuthority } from "../support/certificates.ts";
 import { type Conversation, connect } from "../support/conversation.ts";
 import { type Act, type ScriptedSmtpOptions, startScriptedSmtp } from "../support/scripted-smtp.ts";
 import { openSmtpDoor, plain, talk } from "../support/smtp-door.ts";
+import { eventually } from "../support/waiting.ts";
 
 const USER = "alice@example.org";
 const PASSWORD = "s3cret right";
@@ -445,6 +446,7 @@ test("commands pipelined behind AUTH wait for it", async () => {
     `AUTH PLAIN ${plain(USER, PASSWORD)}\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nQUIT\r\n`,
   );
   for (const reply of ["235 ", "250 ", "250 ", "221 "]) await client.expect(reply);
+  await eventually("the goodbye to the backend", () => backend.received().endsWith("QUIT\r\n"));
   backend.forget();
   await using other = await door.greetedInTls();
   await other.sendRaw(

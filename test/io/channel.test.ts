@@ -41,7 +41,14 @@ async function state(promise: Promise<unknown>): Promise<"pending" | "kept" | "b
 
 function holdTime(t: TestContext): { pass(ms: number): void } {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  return { pass: (ms) => t.mock.timers.tick(ms) };
+  let now = performance.now();
+  t.mock.method(performance, "now", () => now);
+  return {
+    pass(ms) {
+      now += ms;
+      t.mock.timers.tick(ms);
+    },
+  };
 }
 
 test("lines and exact lengths come out as asked for, however they came in", async () => {

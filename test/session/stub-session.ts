@@ -21,6 +21,8 @@ export function frontend(more: Partial<Frontend> = {}): Frontend {
     verifiesApop: () => false,
     eachBackendsCapabilities: () => [],
     content: {
+      earlyTalkers: "refuse",
+      greetDelay: 0,
       maxMessageSize: 50_000_000,
       maxRecipients: 100,
       bareNewlines: "reject",

@@ -4,10 +4,9 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { Certificate } from "./certificates.ts";
 import { freePort } from "./ports.ts";
-import { killTree } from "./process-tree.ts";
 import { type RunningProcess, runProcess, startProcess } from "./processes.ts";
 import { temporaryFolder } from "./temp.ts";
-import { eventually, within } from "./waiting.ts";
+import { eventually } from "./waiting.ts";
 
 const DAEMONS = "/usr/lib/postfix/sbin";
 
@@ -53,7 +52,7 @@ export interface Postfix extends AsyncDisposable {
   /** Waits until nothing is on its way any more. */
   settled(): Promise<void>;
   log(): string;
-  /** The whole server at once, without a goodbye; what it has queued it keeps. */
+  /** The whole server at once and before this returns, without a goodbye; what it has queued it keeps. */
   kill(): Promise<void>;
   /** Starts it again, on the same port, queue and mail. */
   restart(): Promise<void>;
@@ -76,15 +75,18 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
 
   let server: RunningProcess;
   const start = async () => {
-    server = await startProcess(`${DAEMONS}/master`, ["-d", "-c", folder.at("config")], { name });
+    server = await startProcess(`${DAEMONS}/master`, ["-d", "-c", folder.at("config")], {
+      name,
+      group: true,
+    });
     await eventually(
       () => `the start of ${name}:\n${server.output()}`,
       async () => (await portOpen(port)) || (server.running ? undefined : failed(server.output())),
     );
   };
   const kill = async () => {
-    if (server.running) await killTree(server.pid);
-    await within(10_000, `the end of ${name}`, server.exited);
+    await server.kill();
+    await eventually(`the port of ${name} to be free`, async () => !(await portOpen(port)));
   };
   const kept = async (domain: string): Promise<Kept[]> => {
     const place = folder.at("mail", domain, "new");
@@ -195,9 +197,11 @@ async function makeFolders(path: string, domains: readonly string[]): Promise<vo
   }
 }
 
+/** Without in_flow_delay: nothing leaves a queue that is on hold, and new mail would wait a second for what leaves. */
 function mainCf(options: PostfixOptions, path: string): string {
   return `
 compatibility_level = 3.6
+in_flow_delay = 0
 queue_directory = ${path}/queue
 data_directory = ${path}/data
 daemon_directory = ${DAEMONS}

@@ -14,6 +14,8 @@ export interface ProcessOptions {
   readonly name?: string;
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Leads a process group of its own, which `kill` ends whole: a server whose children are not to outlive it. */
+  readonly group?: boolean;
 }
 
 /** A child that stays until it is stopped. */
@@ -28,6 +30,8 @@ export interface RunningProcess extends AsyncDisposable {
   /** The first match in its output, past or to come. */
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   signal(signal: NodeJS.Signals): void;
+  /** KILL, sent before this returns, to the whole group where it leads one; gives how it ended. */
+  kill(): Promise<Exit>;
   /** TERM, and KILL if that is not heard; gives how it ended. */
   stop(graceMs?: number): Promise<Exit>;
 }
@@ -44,9 +48,11 @@ export async function startProcess(
     child.once("close", (code, signal) => resolve({ code, signal }));
   });
   let running = true;
+  // The kernel signals a group as one: a child that is being forked dies too, which a walk over children misses.
+  const sendKill = () => process.kill(options.group ? -pid : pid, "SIGKILL");
   // Kept when it has ended, too: a failed test is to show what its peers said.
   clearAtExit(() => {
-    if (running) process.kill(pid, "SIGKILL");
+    if (running) sendKill();
     if (process.exitCode) console.error(`--- ${name}\n${tail(text())}\n---`);
   });
   child.once("exit", () => {
@@ -95,6 +101,11 @@ export async function startProcess(
     signal(signal) {
       if (running) child.kill(signal);
     },
+    kill() {
+      if (running) sendKill();
+      // Not before nobody holds its output any more: children of its own have ended then, too.
+      return within(PATIENCE_MS, `the end of ${name}`, exited);
+    },
     stop,
     async [Symbol.asyncDispose]() {
       await stop();
@@ -134,6 +145,7 @@ async function launch(command: string, args: readonly string[], options: Process
   // The parent-death signal: nothing outlives a test process, not even one that was killed.
   const child = spawn("setpriv", ["--pdeathsig", "TERM", "--", command, ...args], {
     cwd: options.cwd,
+    detached: options.group ?? false,
     env: { ...process.env, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });

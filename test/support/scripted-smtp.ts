@@ -12,6 +12,8 @@ export type Point =
   | "ehlo"
   | "helo"
   | "starttls"
+  /** STARTTLS was answered, and the first bytes of the handshake have come. */
+  | "handshake"
   | "auth"
   | "mail"
   | "rcpt"
@@ -20,6 +22,10 @@ export type Point =
   | "body"
   /** The end of DATA has come. */
   | "end"
+  /** A message has been taken, and nothing was said of it yet. */
+  | "taken"
+  /** Its acceptance has been said. */
+  | "answered"
   | "bdat"
   | "rset"
   | "noop"
@@ -240,7 +246,7 @@ class Visit {
       case "STARTTLS":
         return this.#at("starttls", line, () => {
           this.say("220 2.0.0 begin\r\n");
-          this.#handshake();
+          return this.#beginTls();
         });
       case "AUTH":
         if (line.split(" ").length < 3) {
@@ -292,7 +298,9 @@ class Visit {
   }
 
   async #content(): Promise<void> {
-    let content = Buffer.alloc(0);
+    const content: Buffer[] = [];
+    // Its end may be cut anywhere; so that long ones take no long time, only what is new is searched.
+    let tail: Buffer = Buffer.from("\r\n");
     let begun = false;
     for (;;) {
       const some = await this.#some();
@@ -303,11 +311,16 @@ class Visit {
         });
       }
       if (!begun) return;
-      content = Buffer.concat([content, some]);
-      const end = Buffer.concat([Buffer.from("\r\n"), content]).indexOf(END);
-      if (end < 0) continue;
-      const raw = content.subarray(0, end + END.length - 2);
-      this.#chunks.unshift(content.subarray(raw.length));
+      const seen = Buffer.concat([tail, some]);
+      const end = seen.indexOf(END);
+      if (end < 0) {
+        content.push(some);
+        tail = seen.subarray(1 - END.length);
+        continue;
+      }
+      const behind = end + END.length - tail.length;
+      const raw = Buffer.concat([...content, some.subarray(0, behind)]);
+      this.#chunks.unshift(some.subarray(behind));
       return this.#finish(raw, "data", "end");
     }
   }
@@ -330,9 +343,10 @@ class Visit {
     const taken = { mail: this.#mail, rcpts: [...this.#rcpts], raw, by };
     const replies = this.#options.lmtp ? this.#rcpts.length : 1;
     this.#forget();
-    await this.#at(point, "", () => {
+    await this.#at(point, "", async () => {
       this.#witness.taken.push(taken);
-      this.say("250 2.0.0 taken\r\n".repeat(replies));
+      await this.#at("taken", "", () => this.say("250 2.0.0 taken\r\n".repeat(replies)));
+      await this.#at("answered", "", () => {});
     });
   }
 
@@ -342,11 +356,27 @@ class Visit {
     this.#bdat = [];
   }
 
+  /** A fault waits for the first bytes, which TLS else would take. */
+  async #beginTls(): Promise<void> {
+    const act = await this.#act("handshake", "");
+    if (act === undefined) return this.#handshake();
+    await this.#some();
+    this.#do(act);
+  }
+
   async #at(point: Point, line: string, ordinary: () => void | Promise<void>): Promise<void> {
-    const given = this.#options.acts?.[point];
-    const act = typeof given === "function" ? await given(line) : given;
+    const act = await this.#act(point, line);
     if (act === undefined) await ordinary();
-    else if (act === "close") this.#socket.end();
+    else this.#do(act);
+  }
+
+  async #act(point: Point, line: string): Promise<MaybeAct> {
+    const given = this.#options.acts?.[point];
+    return typeof given === "function" ? given(line) : given;
+  }
+
+  #do(act: Act): void {
+    if (act === "close") this.#socket.end();
     else if (act === "reset") this.reset();
     else if (act !== "silence") {
       this.say(act.say);

@@ -18,8 +18,7 @@ export async function openUpstream(upstream: UpstreamLine): Promise<readonly str
   const offers = await readCapabilities(upstream);
   if (upstream.tls !== "starttls") return offers;
   if (!offers.includes("STARTTLS")) throw new Refused("unavailable", "the backend does not offer STARTTLS");
-  await upstream.channel.write("STARTTLS\r\n");
-  const status = await readStatus(upstream);
+  const status = await ask(upstream, "STARTTLS");
   if (status.name !== "OK") throw fault("the backend refused STARTTLS", status);
   await upstream.startTls();
   // RFC 5804 2.2: what was learned before TLS is forgotten, and said again by itself.
@@ -33,9 +32,9 @@ export async function loginUpstream(upstream: UpstreamLine, signIn: SignIn | und
   if (!upstream.offers.some((entry) => entry.toUpperCase() === "SASL PLAIN"))
     throw new Refused("unavailable", "the backend does not offer PLAIN");
   const response = formatString(plainResponse(signIn).toString("base64"), "client");
-  await upstream.channel.write(`AUTHENTICATE "PLAIN" ${response}\r\n`);
-  const status = await readStatus(upstream);
+  const status = await ask(upstream, `AUTHENTICATE "PLAIN" ${response}`);
   if (status.name !== "OK") throw refusedBy(status, signIn);
+  expectSilence(upstream);
 }
 
 /** LOGOUT without waiting: nobody has signed in, and nothing hangs on the answer. */
@@ -58,6 +57,18 @@ async function readCapabilities(upstream: UpstreamLine): Promise<readonly string
     if (more.length === 0 && !entries.has(key)) entries.set(key, entriesOf(name, value));
   }
   throw new Refused("unavailable", "the backend sent too many capabilities");
+}
+
+async function ask(upstream: UpstreamLine, command: string): Promise<Status> {
+  expectSilence(upstream);
+  await upstream.channel.write(`${command}\r\n`);
+  return readStatus(upstream);
+}
+
+/** A response that nobody asked for would be taken for the next command's: an OK for that of a password. */
+function expectSilence({ channel }: UpstreamLine): void {
+  if (channel.pending > 0)
+    throw new Refused("unavailable", "the backend sent a response that nobody asked for");
 }
 
 async function readStatus(upstream: UpstreamLine): Promise<Status> {

@@ -8,6 +8,7 @@ import type { Dialect, Outcome, Row } from "../command-loop.ts";
 import { Extensions, ehloLines, maxSize } from "./extensions.ts";
 import {
   type Command,
+  decodeXtext,
   type Envelope,
   formatReply,
   parseBdat,
@@ -122,9 +123,18 @@ export const deliveryDialect: Dialect<Command, SmtpDelivery> = {
   refuse: (session, refusal) => session.channel.write(reply(refusal, "command", session.id)),
 };
 
-/** Reads one command; refuses a line that is longer than its verb may have. */
-export async function readCommand(session: Session): Promise<Command | Refusal> {
-  const line = await session.channel.readLine(MAX_LINE);
+async function readCommand(session: Session): Promise<Command | Refusal> {
+  for (;;) {
+    const command = takeCommand(session);
+    if (command) return command;
+    await session.channel.more();
+  }
+}
+
+/** The next command, once it is there; a line that is longer than its verb may have is refused. */
+export function takeCommand(session: Session): Command | Refusal | undefined {
+  const line = session.channel.takeLine(MAX_LINE);
+  if (!line) return undefined;
   const command = parseCommand(line);
   if (!command) return { kind: line.length > MAX_COMMAND ? "tooLong" : "syntax", detail: "not a command" };
   const limit = command.verb === "AUTH" ? MAX_LINE : isEnvelope(command.verb) ? MAX_ENVELOPE : MAX_COMMAND;
@@ -141,6 +151,9 @@ export function offersOf(session: Session): Extensions[] {
 }
 
 async function hello(session: Session, rest: string, lines: () => string[]): Promise<"next" | Refusal> {
+  // RFC 2920 3.1: EHLO ends a group; who does not wait for what it offers is no mail program.
+  if (session.channel.pending > 0 && session.frontend.content.earlyTalkers === "refuse")
+    throw new Refused("notOurProtocol", "it did not wait for EHLO's reply");
   const name = parseHelloName(rest);
   if (name === undefined) return { kind: "syntax", detail: "HELO without a name" };
   const said = saidBy(session);
@@ -181,9 +194,18 @@ export function refuseMail(
   const bytes = parseCount(size?.value);
   if (size && bytes === undefined) return { kind: "syntax", detail: "SIZE without a number" };
   if (bytes !== undefined && bytes > maxSize(session, backends)) return envelopeReply("messageTooBig");
+  const submitter = envelope.parameters.find(({ name }) => name === "AUTH");
+  if (submitter && session.user === undefined) return envelopeReply("parameterNotOffered");
+  if (submitter && !isSubmitter(session, submitter.value)) return envelopeReply("senderNotYours");
   return backends.every((backend) => backend.takes(envelope))
     ? undefined
     : envelopeReply("parameterNotOffered");
+}
+
+/** RFC 4954 5: backends believe us who submitted a message, so a user may name nobody but himself. */
+function isSubmitter({ user = "" }: Session, value = ""): boolean {
+  const said = decodeUtf8(Buffer.from(decodeXtext(value), "latin1"));
+  return value === "<>" || said?.toLowerCase() === user.toLowerCase();
 }
 
 async function rcpt(session: Session, { rest }: Command): Promise<Outcome<SmtpDelivery> | Refusal> {

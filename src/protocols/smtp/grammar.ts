@@ -75,7 +75,17 @@ export function parseMail(rest: string): Envelope | undefined {
 /** What stands behind RCPT: `TO:<path> parameters`. RFC 5321 4.5.1: <postmaster> needs no domain. */
 export function parseRcpt(rest: string): Envelope | undefined {
   const envelope = parseEnvelope(rest, /^TO: ?<([^>]*)>(?: (.*))?$/i);
-  return envelope && (isMailbox(envelope.address) || isPostmaster(envelope.address)) ? envelope : undefined;
+  if (!envelope) return undefined;
+  const { address } = envelope;
+  return isPostmaster(address) || (isMailbox(address) && !leadsOn(address)) ? envelope : undefined;
+}
+
+/**
+ * Whether a local part names another place in it, in quotes or not: a server that takes it off the domain it was
+ * asked for sends such mail on, and asks no questions where it trusts whoever brings it, which is us.
+ */
+function leadsOn(address: string): boolean {
+  return /[!@]/.test(address.slice(0, address.lastIndexOf("@")));
 }
 
 export function isPostmaster(address: string): boolean {
@@ -86,6 +96,11 @@ export function isPostmaster(address: string): boolean {
 export function formatEnvelope(command: "MAIL FROM" | "RCPT TO", { address, parameters }: Envelope): string {
   const written = parameters.map(({ name, value }) => ` ${name}${value === undefined ? "" : `=${value}`}`);
   return `${command}:<${address}>${written.join("")}\r\n`;
+}
+
+/** RFC 3461 4; what is no hexchar stays as it is. */
+export function decodeXtext(text: string): string {
+  return text.replace(/\+([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 /** RFC 1870 and RFC 3030: digits alone; undefined for anything that `Number` would also understand. */

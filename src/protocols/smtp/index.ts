@@ -1,5 +1,6 @@
 import { Refused } from "../../refusal.ts";
 import type { Login, Protocol, UpstreamLine } from "../../session/protocol.ts";
+import type { Session } from "../../session/session.ts";
 import { commandLoop } from "../command-loop.ts";
 import { deliveryDialect, type SmtpDelivery, saidBy, submissionDialect } from "./commands.ts";
 import { formatReply } from "./grammar.ts";
@@ -11,12 +12,19 @@ async function leaveUpstream(upstream: UpstreamLine): Promise<void> {
   await upstream.channel.write("QUIT\r\n");
 }
 
+async function greet({ channel, frontend }: Session, delayMs: number): Promise<void> {
+  // RFC 5321 3.1: a client waits for the greeting; who does not speaks something else.
+  if (frontend.content.earlyTalkers === "refuse" && (await channel.speaksWithin(delayMs)))
+    throw new Refused("notOurProtocol", "it spoke before the greeting");
+  await channel.write(`220 ${frontend.hostname} ESMTP\r\n`);
+}
+
 /** Submission, RFC 6409: from users, who sign in. */
 export const submission: Protocol<Login> = {
   name: "submission",
   alpn: ["smtp", "submission"],
   idleTimeout: "smtpIdle",
-  greet: (session) => session.channel.write(`220 ${session.frontend.hostname} ESMTP\r\n`),
+  greet: (session) => greet(session, 0),
   readLogin: (session) => commandLoop(session, submissionDialect),
   refuse: (session, refusal, login, final) =>
     session.channel.write(reply(refusal, login ? "login" : "command", session.id, final)),
@@ -37,11 +45,7 @@ export const smtp: Protocol<SmtpDelivery> = {
   name: "smtp",
   alpn: ["smtp"],
   idleTimeout: "smtpIdle",
-  async greet(session) {
-    // RFC 5321 3.1: a client waits for the greeting; who does not is no mail server.
-    if (session.channel.pending > 0) throw new Refused("notOurProtocol", "it spoke before the greeting");
-    await session.channel.write(`220 ${session.frontend.hostname} ESMTP\r\n`);
-  },
+  greet: (session) => greet(session, session.frontend.content.greetDelay),
   async readLogin(session) {
     const said = saidBy(session);
     const delivery = said.next ?? (await commandLoop(session, deliveryDialect));

@@ -4,7 +4,7 @@ import { plainResponse } from "../../sasl/plain.ts";
 import type { SignIn, UpstreamLine } from "../../session/protocol.ts";
 import type { SmtpDelivery } from "./commands.ts";
 import { Extensions } from "./extensions.ts";
-import { formatEnvelope, parseReplyLine, type Reply } from "./grammar.ts";
+import { type Envelope, formatEnvelope, parseReplyLine, type Reply } from "./grammar.ts";
 
 /** RFC 5321 4.5.3.1.5 says 512; servers exceed it in their texts. */
 const MAX_LINE = 2048;
@@ -32,7 +32,7 @@ export async function authenticate(upstream: UpstreamLine, signIn: SignIn): Prom
   const reply = mechanisms.includes("PLAIN")
     ? await authPlain(upstream.channel, signIn)
     : await authLogin(upstream.channel, signIn, mechanisms);
-  if (reply.code === 235) return;
+  if (reply.code === 235) return expectSilence(upstream.channel);
   // The text may repeat what we sent, so only the code is told.
   const detail = `the backend refused the login: ${reply.code}`;
   const refused = signIn.own && (reply.code === 535 || reply.code === 534);
@@ -41,32 +41,68 @@ export async function authenticate(upstream: UpstreamLine, signIn: SignIn): Prom
 
 /** Repeats the transaction's beginning at its backend; the reply to the recipient is the client's. */
 export async function beginDelivery(upstream: UpstreamLine, delivery: SmtpDelivery): Promise<void> {
-  if (!new Extensions(upstream.offers).takes(delivery.mail)) {
-    delivery.reply = { code: 555, lines: ["5.5.4 Parameter not offered"] };
-    return;
-  }
-  const mail = await ask(upstream.channel, formatEnvelope("MAIL FROM", delivery.mail));
+  const mail = await offer(upstream, "MAIL FROM", delivery.mail);
   delivery.mailTaken = isPositive(mail);
-  delivery.reply = delivery.mailTaken
-    ? await ask(upstream.channel, formatEnvelope("RCPT TO", delivery.rcpt))
-    : mail;
+  delivery.reply = delivery.mailTaken ? await offer(upstream, "RCPT TO", delivery.rcpt) : mail;
   if (delivery.reply.code === 421) throw fault("it closed the session", delivery.reply);
+  expectSilence(upstream.channel);
 }
 
-/** One whole reply; throws Refused("unavailable") for what no reply is. */
-export async function readReply(channel: Channel): Promise<Reply> {
-  const lines: string[] = [];
-  let code: number | undefined;
-  while (lines.length < MAX_LINES) {
-    const line = parseReplyLine(await channel.readLine(MAX_LINE));
-    if (!line || (code !== undefined && line.code !== code)) {
-      throw new Refused("unavailable", "the backend does not speak SMTP");
-    }
-    code = line.code;
-    lines.push(line.text);
-    if (line.last) return { code, lines };
+/** No parameter goes to a backend that did not offer it: some are for trusted peers alone, and there we are one. */
+async function offer(
+  upstream: UpstreamLine,
+  command: "MAIL FROM" | "RCPT TO",
+  envelope: Envelope,
+): Promise<Reply> {
+  if (new Extensions(upstream.offers).takes(envelope))
+    return ask(upstream.channel, formatEnvelope(command, envelope));
+  return { code: 555, lines: ["5.5.4 Parameter not offered"] };
+}
+
+/** Reads whole replies; throws Refused("unavailable") for what no reply is. */
+export class ReplyReader {
+  readonly #channel: Channel;
+  #code: number | undefined;
+  #lines: string[] = [];
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
   }
-  throw new Refused("unavailable", "the backend's reply has too many lines");
+
+  /** The next reply, or undefined while it has not arrived whole. */
+  take(): Reply | undefined {
+    for (let line = this.#channel.takeLine(MAX_LINE); line; line = this.#channel.takeLine(MAX_LINE)) {
+      const read = parseReplyLine(line);
+      if (!read || read.code !== (this.#code ?? read.code))
+        throw new Refused("unavailable", "the backend does not speak SMTP");
+      this.#lines.push(read.text);
+      if (read.last) return this.#whole(read.code);
+      this.#code = read.code;
+      if (this.#lines.length >= MAX_LINES)
+        throw new Refused("unavailable", "the backend's reply has too many lines");
+    }
+    return undefined;
+  }
+
+  async read(): Promise<Reply> {
+    for (;;) {
+      const reply = this.take();
+      if (reply) return reply;
+      await this.#channel.more();
+    }
+  }
+
+  #whole(code: number): Reply {
+    const reply = { code, lines: this.#lines };
+    this.#code = undefined;
+    this.#lines = [];
+    return reply;
+  }
+}
+
+/** One whole reply. */
+function readReply(channel: Channel): Promise<Reply> {
+  return new ReplyReader(channel).read();
 }
 
 export function isPositive(reply: Reply): boolean {
@@ -102,8 +138,14 @@ async function authLogin(channel: Channel, signIn: SignIn, mechanisms: readonly 
 }
 
 async function ask(channel: Channel, command: string): Promise<Reply> {
+  expectSilence(channel);
   await channel.write(Buffer.from(command, "latin1"));
   return readReply(channel);
+}
+
+/** A reply that nobody asked for would be taken for the next command's, and every one behind it for the one before. */
+function expectSilence(channel: Channel): void {
+  if (channel.pending > 0) throw new Refused("unavailable", "the backend sent a reply that nobody asked for");
 }
 
 function fault(what: string, reply: Reply): Refused {

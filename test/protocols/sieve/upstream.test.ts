@@ -226,3 +226,16 @@ test("leaving says LOGOUT and waits for nothing", async (t) => {
   await sieve.leaveUpstream(upstream);
   await visit.hear("LOGOUT");
 });
+
+test("a response that nobody asked for is no answer to the password", async (t) => {
+  const { visit, signedIn } = await signing(t, OWN, '"SASL" "PLAIN"\r\nOK\r\nOK "by the way"\r\n');
+  await assert.rejects(signedIn, unavailable);
+  assert.equal(visit.everything, "");
+});
+
+test("a response behind the OK to the password is an outage", async (t) => {
+  const { visit, signedIn } = await signing(t);
+  await visit.hear(/^AUTHENTICATE /);
+  visit.say('OK "in"\r\nNO "by the way"\r\n');
+  await assert.rejects(signedIn, unavailable);
+});

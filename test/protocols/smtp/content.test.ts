@@ -123,7 +123,7 @@ test("in reject mode a bare CR or LF stops everything behind it, and nothing els
   );
 });
 
-/** hostile-inputs item 1, and what the message comes to where it is made canonical. */
+/** Ends that are none, and what the message comes to where it is made canonical. */
 const SMUGGLING = {
   "\n.\n": "\r\n..\r\n",
   "\n.\r\n": "\r\n..\r\n",

@@ -23,6 +23,13 @@ const TABLE: readonly (readonly [string, string, readonly string[]])[] = [
   ["a quoted local part", 'From: <"a b"@c.example>', ['"ab"@c.example']],
   ["a group", "From: Us: a@b.example, c@d.example;", ["a@b.example", "c@d.example"]],
   ["an angle that never closes", "From: Alice <a@b.example", ["a@b.example"]],
+  ["an address behind the brackets", "From: <a@b.example> c@d.example", ["a@b.example", "c@d.example"]],
+  ["an address for a group's name", "From: c@d.example:a@b.example;", ["c@d.example", "a@b.example"]],
+  ["a quote that never closes", 'From: <a@b.example> "x <c@d.example>', ["a@b.example", '"x<c@d.example>']],
+  ["a comment that never closes", "From: a@b.example (x <c@d.example>", ["(x<c@d.example>", "a@b.example"]],
+  ["a name behind the brackets", "From: <a@b.example> Alice (at home)", ["a@b.example"]],
+  ["UTF-8, as its bytes", "From: \xc3\xbc@b.example", ["ü@b.example"]],
+  ["a space that is none of RFC 5322", "From: a\xc2\xa0b@b.example", ["a\u00a0b@b.example"]],
   ["no From", "Subject: From: a@b.example", []],
 ];
 
@@ -69,11 +76,24 @@ test("a message whose From is refused passes nothing", () => {
   assert.equal(gate.admit([message.subarray(10)], true), "refused");
 });
 
-test("a header that does not end in time is refused, and is not held without bound", () => {
-  const gate = new FromGate(() => true);
+test("a header that does not end in time is nobody's, and is not held without bound", () => {
+  const asked: (readonly string[])[] = [];
+  const gate = new FromGate((addresses) => asked.push(addresses) === 0);
   let answer: readonly Buffer[] | "refused" = [];
   for (let chunks = 0; chunks < 70 && answer !== "refused"; chunks += 1) {
     answer = gate.admit([Buffer.alloc(1024, "x")], false);
   }
   assert.equal(answer, "refused");
+  assert.deepEqual(asked, [["(a header too long)"]]);
+});
+
+test("where senders are only observed, a header that does not end in time passes", () => {
+  const gate = new FromGate(() => true);
+  let passed = 0;
+  for (let chunks = 0; chunks < 100; chunks += 1) {
+    const out = gate.admit([Buffer.alloc(1024, "x")], false);
+    assert.notEqual(out, "refused");
+    passed += (out as readonly Buffer[]).reduce((sum, piece) => sum + piece.length, 0);
+  }
+  assert.equal(passed, 100 * 1024);
 });

@@ -28,7 +28,7 @@ test("replies come in the order of the commands, whoever gives them", async () =
         let expected = 0;
         let answered = 0;
         const settled: (string | undefined)[] = [];
-        const work: Promise<unknown>[] = [];
+        const work: (Promise<unknown> | undefined)[] = [];
         const order: ("backend" | "ours")[] = [];
         for (const event of events) {
           if (event === "turn") await settle(1);
@@ -44,15 +44,14 @@ test("replies come in the order of the commands, whoever gives them", async () =
           }
           if (event === "answer") {
             const awaited = answered < expected;
-            work.push(
-              queue.answer(reply(`backend ${answered}`)).then((taken) => assert.equal(taken, awaited)),
-            );
+            assert.equal(queue.answer(reply(`backend ${answered}`)), awaited);
+            work.push(queue.flush());
             if (awaited) answered += 1;
           }
         }
         const left = expected - answered;
         if (dies) work.push(queue.giveUp("451 gone\r\n"));
-        else for (; answered < expected; answered += 1) work.push(queue.answer(reply(`backend ${answered}`)));
+        else for (; answered < expected; answered += 1) queue.answer(reply(`backend ${answered}`));
         await within(2_000, "the queue to be drained", queue.drained());
         await within(2_000, "all to be settled", Promise.all(work));
         assert.equal(queue.length, 0);
@@ -89,7 +88,7 @@ test("a queue is not drained by a reply of our own behind one that is still to c
   await within(2_000, "a turn of the loop", settle(3));
   assert.equal(drained, false);
   assert.equal(heard.heard(), "");
-  await queue.answer(reply("at last"));
+  queue.answer(reply("at last"));
   await within(2_000, "the queue to be drained", draining);
   assert.deepEqual(await slot.reply, reply("at last"));
   near.end();
@@ -110,8 +109,9 @@ test("whoever asks a backend that is gone hears so at once", async () => {
 
 test("a reply may be put in other words, and the one who waits sees it as it was", async () => {
   const { queue, heard, near } = client();
-  const slot = queue.expect(({ code }) => `250 instead of ${code}\r\n`);
-  await queue.answer(reply("words"));
+  const slot = queue.expect({ instead: ({ code }) => `250 instead of ${code}\r\n` });
+  queue.answer(reply("words"));
+  await queue.flush();
   assert.deepEqual(await slot.reply, reply("words"));
   near.end();
   await heard.ended;
@@ -124,7 +124,7 @@ test("a client that is gone stops nobody who waits for the backend", async () =>
   far.destroy();
   near.destroy();
   await settle();
-  assert.equal(await within(2_000, "the answer to be taken", queue.answer(reply("ok"))), true);
+  assert.equal(queue.answer(reply("ok")), true);
   assert.deepEqual(await slot.reply, reply("ok"));
   await within(2_000, "the queue to be drained", queue.drained());
 });
