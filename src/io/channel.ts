@@ -314,7 +314,7 @@ export class Channel {
       const first = this.#buffer.takeAll();
       if (first.length > 0) this.#buffer.push(first);
       if (!enough || enough(first)) return first;
-      await this.#more();
+      await this.more();
     }
   }
 
@@ -323,6 +323,7 @@ export class Channel {
     this.#buffer.takeAll();
     this.#clearBytes = { read: raw.bytesRead - first.length, written: raw.bytesWritten };
     this.#release(raw);
+    this.#paused = false;
     if (first.length > 0) {
       raw.pause();
       raw.unshift(first);
