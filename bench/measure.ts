@@ -47,16 +47,8 @@ const GIB = 1024 ** 3;
 const CLIENT_TIMEOUT = 120_000;
 
 export const metrics = {
-  login: {
-    title: "CPU per TLS login",
-    unit: "ms",
-    take: (contender, site, { warmUp, logins }) =>
-      cpuOf(contender, site, {
-        warmUp: job({ sessions: warmUp, then: "leave" }),
-        work: job({ sessions: logins, then: "leave" }),
-        per: logins / 1000,
-      }),
-  },
+  login: login("CPU per TLS login", false),
+  resumed: login("CPU per resumed TLS login", true),
   download: transfer("download", "CPU per GiB down"),
   upload: transfer("upload", "CPU per GiB up"),
   submitted: submission("CPU per submitted 10 KB message", 10_000),
@@ -70,6 +62,19 @@ export const metrics = {
     take: memoryOf,
   },
 } satisfies Record<string, Measurement>;
+
+function login(title: string, resume: boolean): Measurement {
+  return {
+    title,
+    unit: "ms",
+    take: (contender, site, { warmUp, logins }) =>
+      cpuOf(contender, site, {
+        warmUp: job({ sessions: warmUp, resume }),
+        work: job({ sessions: logins, resume }),
+        per: logins / 1000,
+      }),
+  };
+}
 
 function transfer(direction: "download" | "upload", title: string): Measurement {
   const work = { sessions: TRANSFERS, concurrency: TRANSFERS, then: direction };
@@ -154,7 +159,7 @@ type Job = Omit<ClientJob, "port">;
 /** Our own client, at the port of its protocol. */
 function job(special: Partial<Job>, protocol: "imap" | "submission" = "imap"): Work {
   const plain = { sessions: 0, concurrency: CONCURRENCY, users: USERS, password: PASSWORD };
-  const work: Job = { ...plain, then: "leave", bytes: 0, messages: 0, ...special };
+  const work: Job = { ...plain, then: "leave", resume: false, bytes: 0, messages: 0, ...special };
   return async (ports) => {
     const argument = { ...work, port: ports[protocol] } satisfies ClientJob;
     const client = await startPeer("client", JSON.stringify(argument));

@@ -16,6 +16,7 @@ export interface Row {
 /** What is beyond these, compared with nginx, is no longer noise. */
 const BOUNDS: Readonly<Record<Metric, number>> = {
   login: 2,
+  resumed: 2,
   download: 2,
   upload: 2,
   submitted: 1.3,

@@ -33,6 +33,7 @@ const { values: options } = parseArgs({
     only: { type: "string", multiple: true },
     main: { type: "string", multiple: true },
     "cpu-prof": { type: "string" },
+    curve: { type: "boolean", default: false },
   },
 });
 
@@ -41,7 +42,7 @@ const rounds = Number(options.rounds ?? sizes.rounds);
 const contenders = [...mains(), nginx(REFERENCE), nginx("nginx 64k", "64k")];
 const chosen = Object.keys(metrics).filter((name) => options.only?.includes(name) ?? true) as Metric[];
 
-await using site = await openSite();
+await using site = await openSite(options.curve);
 const rows: Row[] = [];
 for (const metric of chosen) rows.push(toRow(metric, await collect(site, metric), REFERENCE));
 

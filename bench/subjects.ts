@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { connect as connectPlain } from "node:net";
 import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
@@ -44,10 +46,13 @@ export interface Site extends AsyncDisposable {
   readonly authHttp: { readonly port: number; readonly pid: number };
 }
 
-export async function openSite(): Promise<Site> {
+/** With a certificate of RSA-2048, or of P-256. */
+export async function openSite(curve = false): Promise<Site> {
   await using opening = new AsyncDisposableStack();
   const folder = opening.use(await temporaryFolder());
-  const { cert, key } = await (await certificateAuthority()).issue(["localhost", "127.0.0.1"]);
+  const { cert, key } = curve
+    ? ofCurve(folder)
+    : await (await certificateAuthority()).issue(["localhost", "127.0.0.1"]);
   const certificate = {
     cert: await folder.write("cert.pem", cert),
     key: await folder.write("key.pem", key),
@@ -64,6 +69,15 @@ export async function openSite(): Promise<Site> {
   };
   const opened = opening.move();
   return { ...site, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** By OpenSSL: forge knows no curves. */
+function ofCurve(folder: TemporaryFolder): Certificate {
+  const [cert, key] = [folder.at("curve.pem"), folder.at("curve.key")];
+  const words = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost";
+  const files = ["-addext", "subjectAltName=DNS:localhost", "-out", cert, "-keyout", key];
+  execFileSync("openssl", [...words.split(" "), ...files], { stdio: "pipe" });
+  return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
 }
 
 /** Postfix's smtp-sink, which takes all mail and forgets it. */

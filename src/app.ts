@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { startAdmin } from "./admin/server.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
@@ -24,14 +23,19 @@ import { createRouter } from "./routing/router.ts";
 import { LiveSessions } from "./session/live-sessions.ts";
 import type { Protocol } from "./session/protocol.ts";
 import { type Rooms, runSession } from "./session/run-session.ts";
-import { type Frontend, Session } from "./session/session.ts";
+import { type Frontend, type FrontendTls, Session } from "./session/session.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
-import { type Certificates, loadCertificates } from "./tls/certificates.ts";
-import { wrapServer } from "./tls/frontend.ts";
+import { openCertificateFiles } from "./tls/certificate-files.ts";
+import { CertificateStore } from "./tls/certificate-store.ts";
+import type { ClientAuthorities } from "./tls/client-authorities.ts";
+import { followClientAuthorities, readClientAuthorities } from "./tls/client-authority-files.ts";
+import { failureCause } from "./tls/failure.ts";
+import { type ListenerTls, serverTls } from "./tls/frontend.ts";
 import { selfSigned } from "./tls/self-signed.ts";
+import { TicketSecret } from "./tls/tickets.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
 import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
@@ -69,7 +73,12 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   await using rooms = new AsyncDisposableStack();
   const live = new LiveSessions();
   const policy = makePolicy(config, log, () => metrics);
-  const metrics = createMetrics({ openSessions: () => readOpen(live), seats: () => policy.seats });
+  const metrics = createMetrics({
+    openSessions: () => readOpen(live),
+    seats: () => policy.seats,
+    certificates: () => certificates,
+  });
+  const certificates = await openCertificates(config, log, rooms);
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
   const auth = await openAuth(config, log, rooms);
@@ -77,7 +86,6 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const connectors = openServices(config, (protocol, backend, capabilities) =>
     board.learn(protocol, backend, capabilities),
   );
-  const certificates = await openCertificates(config);
   const sendsAs = openSenders(config);
 
   const learning = startLearning([...connectors.values()], (name, error) => {
@@ -106,7 +114,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const listeners: Bound[] = [];
   let stopping = false;
   for (const listener of config.listeners) {
-    const frontend = makeFrontend(config, listener, certificates, board, auth, sendsAs);
+    const frontend = makeFrontend(config, listener, certificates, metrics, board, auth, sendsAs);
     metrics.announce(listener.name);
     const accept = (socket: Socket, peer: AcceptedPeer): void => {
       const session = new Session(socket, peer, frontend);
@@ -287,13 +295,53 @@ function makeRelay(config: Config): Rooms["relay"] {
   };
 }
 
-async function openCertificates(config: Config): Promise<Certificates | undefined> {
-  const pairs = config.tls.certificates.map(({ cert, key }) => ({
-    cert: readFileSync(cert, "utf8"),
-    key: readFileSync(key, "utf8"),
-  }));
-  if (config.tls.selfSigned) pairs.push(await selfSigned([config.hostname, "localhost", "127.0.0.1", "::1"]));
-  return loadCertificates(pairs);
+/** The certificates, and who is told when their files change. */
+async function openCertificates(
+  config: Config,
+  log: Logger,
+  rooms: AsyncDisposableStack,
+): Promise<CertificateStore> {
+  const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
+  try {
+    const clients = clientCa === undefined ? undefined : await readClientAuthorities(clientCa, clientCrl);
+    const store = new CertificateStore(rooms.use(new TicketSecret()), {
+      profile,
+      ...(clients && { clients }),
+    });
+    const files = openCertificateFiles(store, certificates);
+    const names = [config.hostname, "localhost", "127.0.0.1", "::1"];
+    if (own) store.setPairs("selfSigned", [await selfSigned(names)]);
+    rooms.use(
+      files.follow({
+        onSwapped: (path) => log.info({ path }, "certificate taken"),
+        onProblem: (path, reason) =>
+          log.error({ path, reason }, "the new certificate is broken; the old one stays"),
+      }),
+    );
+    if (clients && clientCa !== undefined) {
+      const take = (next: ClientAuthorities): void => store.change({ profile, clients: next });
+      const events = {
+        onTaken: () => log.info({ path: clientCa }, "authorities for clients' certificates taken"),
+        onProblem: (reason: string) =>
+          log.error({ path: clientCa, reason }, "the new authorities are broken; the old ones stay"),
+      };
+      rooms.use(followClientAuthorities({ ca: clientCa, crl: clientCrl, now: clients }, take, events));
+    }
+    return store;
+  } catch (error) {
+    throw new StartError(`tls: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function listenerTls({ tls }: Config, listener: ListenerConfig): ListenerTls {
+  const { alpn } = PROTOCOLS[listener.protocol];
+  const certificate = listener.clientCertificate ?? (tls.clientCa === undefined ? "none" : "optional");
+  return {
+    listener: listener.name,
+    implicit: listener.tls === "implicit",
+    alpn,
+    ...(certificate !== "none" && { clients: { certificate, name: tls.clientName } }),
+  };
 }
 
 function openSenders(config: Config): (user: string, address: string) => boolean {
@@ -307,24 +355,40 @@ function openSenders(config: Config): (user: string, address: string) => boolean
 function makeFrontend(
   config: Config,
   listener: ListenerConfig,
-  certificates: Certificates | undefined,
+  certificates: CertificateStore,
+  metrics: Metrics,
   board: CapabilityBoard,
   auth: Authenticator,
   sendsAs: (user: string, address: string) => boolean,
 ): Frontend {
   const protocol = PROTOCOLS[listener.protocol];
+  const implicitTls = listener.tls === "implicit";
+  const tls: FrontendTls = {
+    ...serverTls(certificates, listenerTls(config, listener)),
+    settled(outcome) {
+      if (outcome instanceof Error) {
+        const cause = failureCause(outcome);
+        if (cause) metrics.handshakeFailures.inc({ listener: listener.name, cause });
+        return;
+      }
+      const { version, cipher, resumed } = outcome;
+      metrics.handshakes.inc({ listener: listener.name, version, cipher, resumed: resumed ? "yes" : "no" });
+    },
+  };
   return {
     listener: listener.name,
     hostname: config.hostname,
     protocol,
-    implicitTls: listener.tls === "implicit",
+    implicitTls,
     requireTls: listener.requireTls,
     mechanisms: config.authentication.mechanisms,
     handshakeTimeoutMs: config.timeouts.handshake,
     loginTimeoutMs: config.timeouts.login,
     idleTimeoutMs: config.timeouts[protocol.idleTimeout],
     content: { ...config.submission, senders: config.submission.senders.enforce, maySendAs: sendsAs },
-    wrapTls: certificates && ((socket) => wrapServer(socket, certificates, protocol.alpn)),
+    get tls() {
+      return certificates.empty ? undefined : tls;
+    },
     backendCapabilities: () => board.common(protocol.name),
     eachBackendsCapabilities: () => board.each(protocol.name),
     verifiesApop: () => auth.verifiesApop,

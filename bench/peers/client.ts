@@ -11,6 +11,8 @@ export interface ClientJob {
   readonly concurrency: number;
   readonly users: readonly string[];
   readonly password: string;
+  /** Resumes the TLS session of an earlier one, where there is one. */
+  readonly resume: boolean;
   /** What each session does once it is in. */
   readonly then: "leave" | "hold" | "download" | "upload" | "send";
   /** Bytes of each session's download, upload or message. */
@@ -19,13 +21,16 @@ export interface ClientJob {
   readonly messages: number;
 }
 
-/** One protocol, suite and group for all gateways, whatever their defaults are; never a resumed session. */
+/** One protocol, suite and group for all gateways, whatever their defaults are. */
 const TLS = {
   servername: "localhost",
   minVersion: "TLSv1.3",
   ciphers: "TLS_AES_256_GCM_SHA384",
   ecdhCurve: "X25519",
 } as const;
+/** The last TLS session that can be resumed; more than once, as not every server gives a new ticket for an old one. */
+let ticket: Buffer | undefined;
+let resumed = 0;
 const BLOCK = Buffer.alloc(64 * 1024, "y");
 
 /** Waits for lines; what is not asked for as a line is counted and forgotten. */
@@ -70,8 +75,18 @@ class Conversation {
 }
 
 async function session(job: ClientJob, index: number): Promise<void> {
-  const socket = connect({ host: "127.0.0.1", port: job.port, rejectUnauthorized: false, ...TLS });
+  const socket = connect({
+    host: "127.0.0.1",
+    port: job.port,
+    rejectUnauthorized: false,
+    ...TLS,
+    ...(job.resume && ticket && { session: ticket }),
+  });
   socket.setNoDelay();
+  if (job.resume)
+    socket.on("session", (fresh) => {
+      ticket = fresh;
+    });
   const talk = new Conversation(socket);
   const user = job.users[index % job.users.length] ?? "";
   if (job.then === "send") await submit(socket, talk, user, job);
@@ -101,6 +116,7 @@ async function submit(socket: TLSSocket, talk: Conversation, user: string, job: 
 
 async function visit(socket: TLSSocket, talk: Conversation, user: string, job: ClientJob): Promise<void> {
   await talk.line("* OK");
+  if (socket.isSessionReused()) resumed += 1;
   await talk.ask(`a LOGIN ${user} ${job.password}\r\n`, "a OK");
   if (job.then === "download") await talk.ask(`b FETCH ${job.bytes}\r\n`, "b OK");
   if (job.then === "upload") await upload(socket, talk, job.bytes);
@@ -132,4 +148,5 @@ async function run(job: ClientJob): Promise<void> {
 
 const job = JSON.parse(process.argv[2] ?? "") as ClientJob;
 await run(job);
+if (job.resume && resumed < 0.9 * job.sessions) throw new Error(`only ${resumed} sessions were resumed`);
 console.log("done");

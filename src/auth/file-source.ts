@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import type { Problem } from "../config/problem.ts";
+import { FileWatch, type FileWatchOptions } from "../io/file-watch.ts";
 import { Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import { Networks } from "../wire/networks.ts";
 import { decodeUtf8 } from "../wire/text.ts";
 import { passwordItself, provenByDigest } from "./apop.ts";
 import { type Choice, pickFor } from "./decoy.ts";
-import { FileWatch, type FileWatchOptions } from "./file-watch.ts";
 import type { Identity } from "./identity.ts";
 import { canonicalName } from "./name.ts";
 import type { HashWorkers } from "./password/hash-workers.ts";
@@ -119,6 +119,10 @@ export class FileSource implements Source, AsyncDisposable {
     const account = this.#users.find(credential.authcid);
     if (!account) return { known: false };
     const { user } = account;
+    if ("certified" in credential) {
+      checkEntry(account, peer);
+      return { known: true, identity: identityOf(user) };
+    }
     if (credential.password === undefined) {
       const password = provenByDigest(credential.digest, user.password);
       if (password === undefined) throw new Refused("badCredential", `wrong digest (${this.name})`);
@@ -140,6 +144,8 @@ export class FileSource implements Source, AsyncDisposable {
 
   /** As `Source` has it: checks against somebody else's stored password, and forgets the result. */
   async pretend(credential: Credential, signal?: AbortSignal): Promise<void> {
+    // Nobody without the certificate comes here, and there is no password to take time over.
+    if ("certified" in credential) return;
     const name = canonicalName(credential.authcid);
     const decoy = this.#users.decoyFor(this.#secret, name);
     if (credential.password === undefined) {

@@ -1,4 +1,5 @@
 import { readUsers } from "../auth/read-users.ts";
+import { describeCertificates } from "../config/certificate-files.ts";
 import { readTextFile } from "../config/files.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem, type Problem } from "../config/problem.ts";
@@ -17,6 +18,7 @@ export async function check(file: string, options: { readonly probe?: boolean } 
   for (const warning of result.warnings) console.log(`warning: ${formatProblem(warning)}`);
   const problems = result.ok ? await problemsOfFiles(result.config) : result.problems;
   if (problems.length === 0) {
+    if (result.ok) for (const line of describeCertificates(result.config.tls.certificates)) console.log(line);
     console.log(`${file}: good`);
     const reached = !options.probe || !result.ok || (await probe(result.config, console.log));
     return reached ? 0 : 1;

@@ -1,16 +1,12 @@
 import { isEverywhere, isLoopback, leadsTo, overlaps } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
-import { childPointer } from "./document.ts";
+import { type Entry, entriesOf } from "./entries.ts";
 import { readTextFile } from "./files.ts";
 import type { Report } from "./report.ts";
 import type { BackendConfig, Config, LimitConfig, ListenerConfig, SourceConfig } from "./schema.ts";
+import { checkClientCertificates, checkTls } from "./tls-checks.ts";
 
 const MAX_USERS_BYTES = 256 * 1024 * 1024;
-
-interface Entry<Value> {
-  readonly pointer: string;
-  readonly value: Value;
-}
 
 /**
  * Checks what no schema can: names that must exist or be unique, files, and settings that contradict each other.
@@ -21,23 +17,12 @@ export function checkAcross(config: Config, report: Report): void {
   const backends = entriesOf(config.backends, "/backends", report);
   checkListeners(listeners, report);
   checkTls(config, listeners, report);
+  checkClientCertificates(config, { listeners, backends }, report);
   checkSources(config, report);
   for (const backend of backends) checkBackend(backend, listeners, report);
   checkRoutes(config, report);
   checkPolicy(config, report);
   checkAdmin(config, listeners, report);
-}
-
-/** The members of a list or record that can be relied on. */
-function entriesOf<Value>(
-  members: readonly Value[] | Readonly<Record<string, Value>> | undefined,
-  parent: string,
-  report: Report,
-): Entry<Value>[] {
-  if (typeof members !== "object" || members === null) return [];
-  return Object.entries(members)
-    .map(([name, value]) => ({ pointer: childPointer(parent, name), value }))
-    .filter(({ pointer }) => report.whole(pointer));
 }
 
 function checkListeners(listeners: readonly Entry<ListenerConfig>[], report: Report): void {
@@ -87,23 +72,6 @@ function warnOfClearText({ pointer, value }: Entry<ListenerConfig>, report: Repo
       ? "does nothing here: implicit TLS is always on"
       : "lets passwords cross the network in clear text";
   report.warn(`${pointer}/requireTls`, message, { found: "false" });
-}
-
-function checkTls(config: Config, listeners: readonly Entry<ListenerConfig>[], report: Report): void {
-  if (report.whole("/tls")) checkCertificates(config, report);
-  if (!report.whole("/tls") || !report.whole("/listeners")) return;
-  if (config.tls.certificates.length > 0 || config.tls.selfSigned) return;
-  const needed = listeners.some(({ value }) => value.tls === "implicit" || value.requireTls);
-  if (needed)
-    report.error("/tls", "has no certificate, and there are listeners that need one", {
-      valid: "certificates: [{ cert: PATH, key: PATH }], or selfSigned: true",
-    });
-  else report.warn("/tls", "has no certificate, so no client can use TLS");
-}
-
-function checkCertificates({ tls }: Config, report: Report): void {
-  for (const [index, { cert, key }] of tls.certificates.entries())
-    checkCertificatePair(cert, key, `/tls/certificates/${index}`, report);
 }
 
 function checkSources(config: Config, report: Report): void {
@@ -176,7 +144,7 @@ function checkTrust({ pointer, value: { trust } }: Entry<BackendConfig>, report:
     );
   if (trust.ca !== undefined) checkAuthorities(trust.ca, `${at}/ca`, report);
   if (trust.cert !== undefined && trust.key !== undefined)
-    checkCertificatePair(trust.cert, trust.key, at, report);
+    checkCertificatePair({ cert: trust.cert, key: trust.key }, at, report);
   else if (trust.cert !== undefined) report.error(`${at}/key`, "is missing: cert and key go together");
   else if (trust.key !== undefined) report.error(`${at}/cert`, "is missing: cert and key go together");
 }

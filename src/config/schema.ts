@@ -127,21 +127,47 @@ function oneOfType<Variants extends TSchema[]>(variants: [...Variants], notes: N
 
 const CertificateSchema = mapping(
   {
-    cert: path({ description: "The certificate and its chain, PEM." }),
-    key: path({ description: "Its private key, PEM, without a passphrase." }),
+    cert: Type.Optional(path({ description: "The certificate and its chain, PEM; goes with `key`." })),
+    key: Type.Optional(path({ description: "Its private key, PEM; goes with `cert`." })),
+    pkcs12: Type.Optional(
+      path({ description: "A PKCS#12 file (.p12, .pfx) with certificate, chain and key, instead of them." }),
+    ),
+    passphrase: Type.Optional(secret({ description: "What opens the key or the PKCS#12 file." })),
   },
-  { description: "One certificate with its key." },
+  { description: "One certificate with its key: `cert` and `key`, or `pkcs12`." },
 );
 
 const TlsSchema = mapping(
   {
     certificates: Type.Array(CertificateSchema, {
       default: [],
-      description: "Chosen by SNI from the names inside each; the first is the default.",
+      description:
+        "Chosen by SNI from the names inside each; the first is the default. Watched, and swapped live.",
     }),
     selfSigned: flag({ default: false, description: "Make a certificate at start, for trying out." }),
+    profile: choice(["modern", "intermediate", "legacy"], {
+      default: "intermediate",
+      description:
+        "Mozilla's server-side TLS: `modern` is TLS 1.3 only, `intermediate` 1.2 too, `legacy` 1.0 and 1.1 and old ciphers too.",
+    }),
+    clientCa: Type.Optional(
+      path({
+        description:
+          "Authorities, PEM, whose certificates clients may show; gives SASL EXTERNAL. Watched, and swapped live.",
+      }),
+    ),
+    clientCrl: Type.Optional(
+      path({
+        description:
+          "Revocation lists, PEM: one of each authority in `clientCa`, or none of its certificates is believed. Watched.",
+      }),
+    ),
+    clientName: choice(["email", "dns", "commonName"], {
+      default: "email",
+      description: "Which of a client certificate's names is the user's.",
+    }),
   },
-  { default: {}, description: "The certificates that clients see." },
+  { default: {}, description: "The certificates that clients see, and those that they may show." },
 );
 
 const NETWORK = Type.String({
@@ -197,6 +223,12 @@ const ListenerSchema = mapping(
       description:
         "SMTP and submission: hosts in these networks may name their client by XCLIENT; others may not.",
     }),
+    clientCertificate: Type.Optional(
+      choice(["none", "optional", "required"], {
+        description:
+          "Whether clients are asked for a certificate; `optional` where `tls.clientCa` is set, else `none`. `required` ends TLS without a good one.",
+      }),
+    ),
   },
   { description: "One address that clients connect to." },
 );
@@ -211,11 +243,12 @@ const FileSourceSchema = mapping(
 
 const AuthenticationSchema = mapping(
   {
-    mechanisms: Type.Array(choice(["PLAIN", "LOGIN"], { description: "A SASL mechanism." }), {
+    mechanisms: Type.Array(choice(["PLAIN", "LOGIN", "EXTERNAL"], { description: "A SASL mechanism." }), {
       minItems: 1,
       uniqueItems: true,
-      default: ["PLAIN", "LOGIN"],
-      description: "SASL mechanisms that clients are offered.",
+      default: ["PLAIN", "LOGIN", "EXTERNAL"],
+      description:
+        "SASL mechanisms that clients are offered; EXTERNAL only to those who showed a good certificate.",
     }),
     cache: mapping(
       { ttl: durationOrOff({ default: "60s", description: "How long a right password is remembered." }) },

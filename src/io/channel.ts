@@ -25,6 +25,37 @@ export interface TlsFacts {
   readonly serverName?: string;
   /** RFC 7301: the protocol that both agreed on, where the client asked. */
   readonly alpn?: string;
+  /** The certificate that a client showed. */
+  readonly client?: ClientFacts;
+}
+
+/** What is known of a client by its certificate. */
+export interface ClientFacts {
+  /** Signed by an authority that we believe, valid now and not revoked: without it the rest is hearsay. */
+  readonly verified: boolean;
+  /** Why it is not, in OpenSSL's words, such as CERT_HAS_EXPIRED. */
+  readonly fault?: string;
+  readonly commonName?: string;
+  /** Its names of the kind that the configuration asks for. */
+  readonly names: readonly string[];
+}
+
+interface AboutClient {
+  readonly client?: ClientFacts;
+}
+
+/** A TLS socket whose handshake has begun; `secured` settles with it. */
+export interface Begun {
+  readonly socket: TLSSocket;
+  readonly secured: Promise<AboutClient | undefined>;
+}
+
+/** How TLS begins on a connection. */
+export interface TlsStart {
+  /** For whom must know what the other side says first: whether it has said enough. It stays to be read by TLS. */
+  readonly enough?: (first: Buffer) => boolean;
+  /** TLS from the first byte on: what has arrived already is TLS, too. */
+  readonly implicit?: boolean;
 }
 
 export interface Detached {
@@ -32,8 +63,15 @@ export interface Detached {
   /** What had arrived and was not read: it goes before everything that the socket still brings. */
   readonly rest: Buffer;
   /** Bytes that moved before TLS took the connection over, which its socket does not count. */
-  readonly clearBytes: { readonly read: number; readonly written: number };
+  readonly clearBytes: Bytes;
 }
+
+interface Bytes {
+  readonly read: number;
+  readonly written: number;
+}
+
+const NOTHING: Bytes = { read: 0, written: 0 };
 
 /**
  * One connection, the client's or a backend's, while there is something to understand on it: lines and exact
@@ -65,7 +103,7 @@ export class Channel {
   readonly #onLeave = new Set<() => void>();
   #handshaking = false;
   /** Bytes that moved before TLS took the connection over. */
-  #clearBytes = { read: 0, written: 0 };
+  #clearBytes = NOTHING;
   #tls: TlsFacts | undefined;
 
   /** `budget`: how many bytes may be read before `detach`; beyond it reading is refused as "tooLong". */
@@ -256,34 +294,66 @@ export class Channel {
 
   /**
    * Hands the raw socket to `wrap` and goes on over the TLS socket that it returns, once its handshake is
-   * done. Refused as "bytesAfterStartTls" when anything is `pending`; a failed handshake is a ChannelClosed with its cause.
-   * `fromStart`: nothing was said in clear text, and what waits in a socket that was handed over paused is TLS.
+   * done. Refused as "bytesAfterStartTls" when anything is `pending` in clear; a failed handshake is a
+   * ChannelClosed with its cause.
    */
   async startTls(
-    wrap: (socket: Socket) => { socket: TLSSocket; secured: Promise<void> },
-    fromStart = false,
+    wrap: (socket: Socket, first: Buffer) => Begun,
+    { enough, implicit = false }: TlsStart = {},
   ): Promise<void> {
     // Asked here and not only by whoever answered STARTTLS: while that answer was written, more could arrive.
-    const inClear = fromStart ? this.#buffer.length : this.pending;
-    if (inClear > 0) throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
-    const raw = this.#socket;
-    if (!fromStart) this.#clearBytes = { read: raw.bytesRead, written: raw.bytesWritten };
-    this.#release(raw);
+    if (!implicit && this.pending > 0)
+      throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
     this.#handshaking = true;
-    const { socket, secured } = wrap(raw);
-    this.#socket = socket;
-    this.#attach(socket);
-    await new Promise<void>((resolve, reject) => {
+    const first = await this.#peek(enough);
+    // What a connection that is TLS from its start has brought so far is TLS, or a proxy's header.
+    const clear = implicit
+      ? NOTHING
+      : { read: this.#socket.bytesRead - first.length, written: this.#socket.bytesWritten };
+    const secured = this.#wrapSocket(wrap, first, clear);
+    const more = await new Promise<AboutClient | undefined>((resolve, reject) => {
+      const fail = (cause: unknown) => reject(new ChannelClosed("the TLS handshake failed", { cause }));
       this.#waiting.read = () => {
         if (this.#overdue) reject(this.#overdue);
-        else if (this.#broken) reject(new ChannelClosed("the TLS handshake failed", { cause: this.#broken }));
+        else if (this.#broken) fail(this.#broken);
         else if (this.#ended) reject(this.#closed());
       };
-      secured.then(resolve, reject);
+      secured.then(resolve, fail);
     });
     this.#waiting.read = undefined;
     this.#handshaking = false;
-    this.#tls = factsOf(socket);
+    this.#tls = { ...factsOf(this.#socket as TLSSocket), ...more };
+  }
+
+  /** What has arrived, once it is enough; it stays where it is. */
+  async #peek(enough: TlsStart["enough"]): Promise<Buffer> {
+    for (;;) {
+      const first = this.#buffer.takeAll();
+      if (first.length > 0) this.#buffer.push(first);
+      if (!enough || enough(first)) return first;
+      await this.more();
+    }
+  }
+
+  #wrapSocket(wrap: Parameters<Channel["startTls"]>[0], first: Buffer, clear: Bytes): Begun["secured"] {
+    const raw = this.#socket;
+    this.#buffer.takeAll();
+    this.#clearBytes = clear;
+    this.#release(raw);
+    this.#paused = false;
+    if (first.length > 0) {
+      raw.pause();
+      raw.unshift(first);
+    }
+    try {
+      const { socket, secured } = wrap(raw, first);
+      this.#socket = socket;
+      this.#attach(socket);
+      return secured;
+    } catch (cause) {
+      raw.destroy();
+      throw new ChannelClosed("the TLS handshake failed", { cause });
+    }
   }
 
   /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */

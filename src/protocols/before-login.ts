@@ -10,7 +10,7 @@ export function needsPrivacy(session: Session): boolean {
 
 /** Whether STARTTLS can be offered in the session's present state. */
 export function canStartTls(session: Session): boolean {
-  return session.frontend.wrapTls !== undefined && !session.channel.encrypted;
+  return session.frontend.tls !== undefined && !session.channel.encrypted;
 }
 
 /**
@@ -18,7 +18,7 @@ export function canStartTls(session: Session): boolean {
  * came in clear behind the command end the session (RFC 9051 6.2.1, RFC 3207 4.2, RFC 2595 4).
  */
 export async function beginTls(session: Session, ready: string): Promise<"next" | Refusal> {
-  if (!session.frontend.wrapTls) return { kind: "order", detail: "STARTTLS without a certificate" };
+  if (!session.frontend.tls) return { kind: "order", detail: "STARTTLS without a certificate" };
   if (session.channel.pending > 0)
     throw new Refused("bytesAfterStartTls", "bytes behind STARTTLS in clear text");
   await session.channel.write(ready);
@@ -37,10 +37,16 @@ export async function authenticateByLines(
   initial: string | undefined,
 ): Promise<Credential | Refusal> {
   if (needsPrivacy(session)) return { kind: "privacyRequired", detail: `${mechanism} before TLS` };
-  return runExchange(session.frontend.mechanisms, mechanism.toUpperCase(), initial, async (challenge) => {
-    await session.channel.write(`${prompt}${challenge}\r\n`);
-    return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
-  });
+  return runExchange(
+    session.mechanisms,
+    mechanism.toUpperCase(),
+    initial,
+    async (challenge) => {
+      await session.channel.write(`${prompt}${challenge}\r\n`);
+      return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
+    },
+    session,
+  );
 }
 
 export function isCredential(outcome: Credential | Refusal): outcome is Credential {

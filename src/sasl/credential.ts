@@ -26,5 +26,12 @@ export interface ApopDigest {
   readonly md5: string;
 }
 
+/** A name that the client's certificate has proved (RFC 4422 A): there is no password, and none to be had. */
+export interface CertifiedCredential extends Claim {
+  readonly certified: true;
+  readonly password?: undefined;
+  readonly digest?: undefined;
+}
+
 /** What a client offered to prove who it is. */
-export type Credential = PasswordCredential | DigestCredential;
+export type Credential = PasswordCredential | DigestCredential | CertifiedCredential;

@@ -1,12 +1,13 @@
 import { type Refusal, Refused } from "../refusal.ts";
 import { decodeBase64 } from "../wire/base64.ts";
 import type { Credential } from "./credential.ts";
+import { external } from "./external.ts";
 import { login } from "./login.ts";
-import type { Mechanism } from "./mechanism.ts";
+import type { Around, Mechanism } from "./mechanism.ts";
 import { plain } from "./plain.ts";
 
 /** Every mechanism there is; which of them are offered is the configuration's choice. */
-const MECHANISMS: readonly Mechanism[] = [plain, login];
+const MECHANISMS: readonly Mechanism[] = [plain, login, external];
 
 /** RFC 4954 section 4: what a response line must be able to hold, in bytes of base64; all protocols get the same. */
 export const MAX_RESPONSE = 12_288;
@@ -21,10 +22,11 @@ export async function runExchange(
   name: string,
   initial: string | undefined,
   ask: (challenge: string) => Promise<string>,
+  around?: Around,
 ): Promise<Credential | Refusal> {
   const mechanism = offered.includes(name) && MECHANISMS.find((known) => known.name === name);
   if (!mechanism) return { kind: "unknownMechanism", detail: "a SASL mechanism that is not offered" };
-  const exchange = mechanism.start();
+  const exchange = mechanism.start(around);
   let response = initial === undefined ? undefined : decodeResponse(initial === "=" ? "" : initial);
   for (;;) {
     if (response && "kind" in response) return response;

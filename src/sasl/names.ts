@@ -1,6 +1,6 @@
 import type { Refusal } from "../refusal.ts";
 import { decodeUtf8, hasControl } from "../wire/text.ts";
-import type { ApopDigest, DigestCredential, PasswordCredential } from "./credential.ts";
+import type { ApopDigest, CertifiedCredential, DigestCredential, PasswordCredential } from "./credential.ts";
 
 /** Longest name and password in bytes; RFC 4616 asks for 255 at least. */
 const MAX_NAME = 255;
@@ -36,6 +36,15 @@ export function readDigest(
 ): { credential: DigestCredential } | Refuse {
   const names = readNames({ authcid });
   return "refuse" in names ? names : { credential: { mechanism, ...names, digest } };
+}
+
+/** The same for a name out of a believed certificate. */
+export function readCertified(
+  mechanism: string,
+  bytes: { authcid: Buffer; authzid: Buffer },
+): { credential: CertifiedCredential } | Refuse {
+  const names = readNames(bytes);
+  return "refuse" in names ? names : { credential: { mechanism, ...names, certified: true } };
 }
 
 function readNames(bytes: {

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
-import { Channel } from "../io/channel.ts";
+import { type Begun, Channel, type TlsFacts } from "../io/channel.ts";
 import type { Facts } from "../policy/limit-key.ts";
 import { Refused } from "../refusal.ts";
 import type { Protocol } from "./protocol.ts";
@@ -51,6 +50,14 @@ export interface ContentLimits {
   readonly maySendAs: (user: string, address: string) => boolean;
 }
 
+/** How a listener begins TLS as the server. */
+export interface FrontendTls {
+  readonly enough?: (first: Buffer) => boolean;
+  wrap(raw: Socket, first: Buffer): Begun;
+  /** Hears how each handshake ended: what was agreed on, or why nothing was. */
+  settled?(outcome: TlsFacts | Error): void;
+}
+
 /** What a listener and its configuration mean for each session that begins there. */
 export interface Frontend {
   readonly listener: string;
@@ -66,8 +73,8 @@ export interface Frontend {
   readonly loginTimeoutMs: number;
   /** The longest silence after login. */
   readonly idleTimeoutMs: number;
-  /** Begins TLS as the server on a connection; undefined when there is no certificate. */
-  readonly wrapTls: ((socket: Socket) => { socket: TLSSocket; secured: Promise<void> }) | undefined;
+  /** Our side of TLS; undefined while there is no certificate. */
+  readonly tls: FrontendTls | undefined;
   /** What the backends of this protocol all offer before login. */
   readonly backendCapabilities: () => readonly string[];
   /** The same, backend by backend. */
@@ -158,6 +165,18 @@ export class Session {
     return this.user === undefined ? facts : { ...facts, user: this.user };
   }
 
+  /** The names that the client has proved by a certificate. */
+  get certifiedNames(): readonly string[] {
+    const client = this.channel.tls?.client;
+    return client?.verified ? client.names : [];
+  }
+
+  /** SASL mechanisms that this client is offered, best first: EXTERNAL (RFC 4422 A) only where it can succeed. */
+  get mechanisms(): readonly string[] {
+    const { mechanisms } = this.frontend;
+    return this.certifiedNames.length > 0 ? mechanisms : mechanisms.filter((name) => name !== "EXTERNAL");
+  }
+
   /** Bytes from and to the client, without what TLS adds. */
   get bytes(): { in: number; out: number } {
     return this.#relayed?.() ?? { in: this.channel.bytesRead, out: this.channel.bytesWritten };
@@ -189,13 +208,22 @@ export class Session {
 
   /** Begins TLS with the client, under the handshake's own deadline. */
   async startTls(): Promise<void> {
-    const { wrapTls, handshakeTimeoutMs } = this.frontend;
-    if (!wrapTls) throw new Error("STARTTLS was offered without a certificate");
+    const { tls, implicitTls, handshakeTimeoutMs } = this.frontend;
+    if (!tls) throw new Refused("unavailable", "there is no certificate yet");
     const before = this.#stage;
     this.enter("tls");
     const late = () => new Refused("loginTimeout", "TLS handshake not finished in time");
     this.setDeadline(Math.min(handshakeTimeoutMs, this.loginTimeLeftMs), late);
-    await this.channel.startTls(wrapTls, this.frontend.implicitTls);
+    try {
+      await this.channel.startTls((raw, first) => tls.wrap(raw, first), {
+        enough: (first) => tls.enough?.(first) ?? true,
+        implicit: implicitTls,
+      });
+    } catch (error) {
+      tls.settled?.(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
+    if (this.channel.tls) tls.settled?.(this.channel.tls);
     this.enter(before);
     this.startLoginDeadline();
   }

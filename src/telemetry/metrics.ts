@@ -7,6 +7,7 @@ const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
   seats(): number;
+  certificates(): Iterable<{ name: string; expiresAt: Date }>;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -70,6 +71,18 @@ export function createMetrics(readings: Readings) {
     help: "Sessions that ended by a fault of the gateway itself.",
     registers,
   });
+  const handshakes = new Counter({
+    name: "postern_tls_handshakes_total",
+    help: "TLS handshakes with clients that succeeded.",
+    labelNames: ["listener", "version", "cipher", "resumed"] as const,
+    registers,
+  });
+  const handshakeFailures = new Counter({
+    name: "postern_tls_handshake_failures_total",
+    help: "TLS handshakes with clients that failed, by why.",
+    labelNames: ["listener", "cause"] as const,
+    registers,
+  });
   const bytesOfClosed = new Map<string, { in: number; out: number }>();
 
   new Gauge({
@@ -89,6 +102,17 @@ export function createMetrics(readings: Readings) {
     registers,
     collect() {
       this.set(readings.seats());
+    },
+  });
+  new Gauge({
+    name: "postern_certificate_expiry_seconds",
+    help: "Seconds until a certificate expires, below zero when it has; by the first of its names.",
+    labelNames: ["certificate"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [certificate, seconds] of soonest(readings.certificates()))
+        this.set({ certificate }, seconds);
     },
   });
   new Counter({
@@ -117,6 +141,8 @@ export function createMetrics(readings: Readings) {
     bans,
     stages,
     failures,
+    handshakes,
+    handshakeFailures,
     contentType: registry.contentType,
     /** The text that Prometheus reads. */
     expose: () => registry.metrics(),
@@ -128,6 +154,16 @@ export function createMetrics(readings: Readings) {
     /** Keeps what a session moved when it is no longer open. */
     keepBytes: (listener: string, bytes: { in: number; out: number }) => add(bytesOfClosed, listener, bytes),
   };
+}
+
+/** Of several certificates of one name the one that ends first. */
+function soonest(certificates: Iterable<{ name: string; expiresAt: Date }>): Map<string, number> {
+  const seconds = new Map<string, number>();
+  for (const { name, expiresAt } of certificates) {
+    const left = Math.round((expiresAt.getTime() - Date.now()) / 1000);
+    seconds.set(name, Math.min(left, seconds.get(name) ?? left));
+  }
+  return seconds;
 }
 
 function add(

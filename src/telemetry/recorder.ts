@@ -100,6 +100,16 @@ function who(session: Session): Record<string, unknown> {
   };
 }
 
+/** What a client's certificate said, and whether that was believed. */
+function certificate(session: Session): Record<string, unknown> {
+  const client = session.channel.tls?.client;
+  if (!client) return {};
+  const name = printable(client.commonName ?? client.names[0] ?? "");
+  return {
+    clientCertificate: { name, verified: client.verified, ...(client.fault && { fault: client.fault }) },
+  };
+}
+
 function account(
   session: Session,
   reason: string,
@@ -110,6 +120,7 @@ function account(
     ...who(session),
     protocol: session.protocol.name,
     tls: session.channel.tls?.version ?? "none",
+    ...certificate(session),
     outcome: session.outcome,
     reason,
     refusals: session.refusals,

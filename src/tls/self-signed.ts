@@ -1,7 +1,7 @@
 import { generateKeyPair, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import forge from "node-forge";
-import type { KeyPair } from "./frontend.ts";
+import type { KeyPair } from "./key-pair.ts";
 
 const YEAR = 365 * 86_400_000;
 

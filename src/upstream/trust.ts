@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { isIP, type Socket } from "node:net";
 import {
   type ConnectionOptions,
-  checkServerIdentity,
   connect,
   createSecureContext,
   type PeerCertificate,
@@ -22,7 +21,7 @@ export interface Trust {
 }
 
 /** Begins TLS as the client on a connection. */
-export type Wrap = (raw: Socket) => { socket: TLSSocket; secured: Promise<void> };
+export type Wrap = (raw: Socket) => { socket: TLSSocket; secured: Promise<undefined> };
 
 /** TLS towards one backend, verified as configured, resuming the last session that was. */
 export function tlsWrapper(host: string, trust: Trust): Wrap {
@@ -30,7 +29,7 @@ export function tlsWrapper(host: string, trust: Trust): Wrap {
   let resumable: Buffer | undefined;
   return (raw) => {
     const socket = connect({ ...options, socket: raw, ...(resumable && { session: resumable }) });
-    const secured = new Promise<void>((resolve, reject) => {
+    const secured = new Promise<undefined>((resolve, reject) => {
       socket.once("secureConnect", () => {
         // A session can be resumed only where it was verified, and then its certificate was.
         if (trust.pin && !socket.isSessionReused() && !hasPin(trust.pin, socket)) {
@@ -39,7 +38,7 @@ export function tlsWrapper(host: string, trust: Trust): Wrap {
         socket.on("session", (session) => {
           resumable = session;
         });
-        return resolve();
+        return resolve(undefined);
       });
     });
     return { socket, secured };
@@ -63,10 +62,21 @@ function clientTls(host: string, trust: Trust): ConnectionOptions {
   };
 }
 
-/** RFC 9525 6.3: names are the certificate's subjectAltNames; a common name is none. */
-function checkName(name: string, certificate: PeerCertificate): Error | undefined {
-  if (!certificate.subjectaltname) return new Error("the backend's certificate has no subjectAltName");
-  return checkServerIdentity(name, certificate);
+/**
+ * RFC 9525 6.3: names are the certificate's subjectAltNames; a common name is none, although Node takes one where the
+ * only alternative names are of another kind.
+ */
+function checkName(name: string, { raw }: PeerCertificate): Error | undefined {
+  const certificate = new X509Certificate(raw);
+  const fits = isIP(name)
+    ? certificate.checkIP(name)
+    : certificate.checkHost(name, { subject: "never", partialWildcards: false });
+  if (fits !== undefined) return undefined;
+  return new Error(
+    certificate.subjectAltName === undefined
+      ? "the backend's certificate has no subjectAltName"
+      : `the backend's certificate is not for ${name}`,
+  );
 }
 
 function hasPin(pin: string, socket: TLSSocket): boolean {

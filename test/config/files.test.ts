@@ -13,7 +13,7 @@ interface Pem {
   readonly key: string;
 }
 
-function makePem(validFrom = Date.now() - DAY, validTo = Date.now() + DAY): Pem {
+function makePem(validFrom = Date.now() - DAY, validTo = Date.now() + 90 * DAY): Pem {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   const signer = forge.pki.privateKeyFromPem(key);
@@ -93,7 +93,7 @@ describe("certificates and keys are read before the start", () => {
       "good.pem",
       "locked.key",
       "4:12: tls.certificates[0].key",
-      /without a passphrase/,
+      /with a passphrase, which is missing/,
     ],
   ];
   for (const [name, cert, key, place, message] of bad)
@@ -105,7 +105,7 @@ describe("certificates and keys are read before the start", () => {
     });
 
   for (const [name, file, message] of [
-    ["an expired", "old", /expired on/],
+    ["an expired", "old", /EXPIRED on/],
     ["a future", "new", /is not valid before/],
   ] as const)
     test(`${name} certificate is a warning`, () => {
@@ -126,7 +126,7 @@ describe("certificates and keys are read before the start", () => {
     );
     assert.match(
       linesOf(wrong, "problems").join("\n"),
-      /trust\.ca: is not a PEM.*\n.*trust\.key: is not the key/,
+      /trust\.ca: holds no PEM certificate.*\n.*trust\.key: is not the key/,
     );
   });
 });

@@ -76,7 +76,7 @@ describe("what a short file leaves out has a good default", () => {
     });
     assert.deepEqual(config.admin, { host: "127.0.0.1", port: 8025 });
     assert.deepEqual(config.logging, { level: "info", format: "json" });
-    assert.deepEqual(config.authentication.mechanisms, ["PLAIN", "LOGIN"]);
+    assert.deepEqual(config.authentication.mechanisms, ["PLAIN", "LOGIN", "EXTERNAL"]);
     assert.equal(config.authentication.cache.ttl, 60_000);
     assert.deepEqual(config.routes, []);
   });

@@ -149,6 +149,11 @@ test("a backend may be trusted by its key, or blindly where the configuration sa
         users: { [USER]: PASSWORD },
         config: { routes: [{ to: "store" }] },
       });
+      assert.equal(
+        door.gateway.output().includes("believes any certificate"),
+        what === "insecure",
+        "said at each start",
+      );
       // Twice: the second connection may resume the first one's TLS session.
       for (let time = 0; time < 2; time++) {
         await using client = await door.greetedInTls();

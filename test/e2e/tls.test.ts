@@ -85,3 +85,26 @@ test("TLS at the door: 1.2 and up, the right protocol, any name", async (t) => {
     assert.equal(await door.gateway.metric("postern_session_errors_total"), 0);
   });
 });
+
+test("a hello that comes while the policy still makes its client wait is not lost", async () => {
+  const authority = await certificateAuthority();
+  await using backend = await startScriptedBackend({ tls: "none" });
+  await using door = await openDoor({
+    authority,
+    backends: { backend },
+    users: USERS,
+    config: {
+      routes: [{ to: "backend" }],
+      policy: {
+        exempt: [],
+        limits: [{ name: "slow", count: "connections", per: "ip", limit: "1/1m", then: { delay: "200ms" } }],
+      },
+    },
+  });
+  for (let time = 0; time < 3; time += 1) {
+    await using client = await door.greetedInTls();
+    await client.send("a NOOP");
+    await client.expect("a OK ");
+  }
+  assert.equal(await door.gateway.metric("postern_tls_handshakes_total"), 3);
+});

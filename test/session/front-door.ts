@@ -15,13 +15,14 @@ import { type Frontend, Session } from "../../src/session/session.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createHeaderReports } from "../../src/telemetry/proxy-headers.ts";
 import { createRecorder } from "../../src/telemetry/recorder.ts";
-import { loadCertificates } from "../../src/tls/certificates.ts";
-import { type KeyPair, wrapServer } from "../../src/tls/frontend.ts";
+import { serverTls } from "../../src/tls/frontend.ts";
+import type { KeyPair } from "../../src/tls/key-pair.ts";
 import { CapabilityBoard } from "../../src/upstream/capabilities.ts";
 import { endpointConnector } from "../../src/upstream/connector.ts";
 import { signInAs, type UpstreamLogin } from "../../src/upstream/sign-in.ts";
 import { type Conversation, type ConversationOptions, connect } from "../support/conversation.ts";
 import { eventually, within } from "../support/waiting.ts";
+import { storeOf } from "../tls/store.ts";
 import { frontend } from "./stub-session.ts";
 
 export interface FrontDoorOptions {
@@ -101,6 +102,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
     openSessions: () =>
       Array.from(live, (session) => ({ listener: session.frontend.listener, bytes: session.bytes })),
     seats: () => policy.seats,
+    certificates: () => [],
   });
   const headers = createHeaderReports(logger, metrics);
   const recorder = createRecorder(logger, metrics, live, headers);
@@ -137,10 +139,10 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
     },
     telemetry: recorder,
   };
-  const certificates = options.certificate && loadCertificates([options.certificate]);
+  const certificates = options.certificate && storeOf(t, [options.certificate]);
   const face = frontend({
     listener: LISTENER,
-    wrapTls: certificates && ((socket) => wrapServer(socket, certificates, imap.alpn)),
+    tls: certificates && serverTls(certificates, { listener: LISTENER, implicit: false, alpn: imap.alpn }),
     backendCapabilities: () => board.common("imap"),
     ...options.frontend,
   });

@@ -97,12 +97,14 @@ test("what a man in the middle says in clear while the OK waits to be read is ne
   const { near, far } = pipePair(8);
   let wrapped = false;
   const session = sessionOn(near, {
-    wrapTls: (socket) => {
-      wrapped = true;
-      return {
-        socket: Object.assign(socket as TLSSocket, { getProtocol: () => "TLSv1.3" }),
-        secured: Promise.resolve(),
-      };
+    tls: {
+      wrap: (socket) => {
+        wrapped = true;
+        return {
+          socket: Object.assign(socket as TLSSocket, { getProtocol: () => "TLSv1.3" }),
+          secured: Promise.resolve(undefined),
+        };
+      },
     },
   });
   const rooms = {

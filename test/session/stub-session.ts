@@ -16,7 +16,7 @@ export function frontend(more: Partial<Frontend> = {}): Frontend {
     handshakeTimeoutMs: 5_000,
     loginTimeoutMs: 10_000,
     idleTimeoutMs: 1_800_000,
-    wrapTls: undefined,
+    tls: undefined,
     backendCapabilities: () => ["IMAP4REV1", "IDLE", "LITERAL+"],
     verifiesApop: () => false,
     eachBackendsCapabilities: () => [],

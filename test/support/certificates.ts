@@ -14,6 +14,12 @@ export interface CertificateOptions {
   readonly expired?: boolean;
   /** Signed by its own key instead of the authority's. */
   readonly selfSigned?: boolean;
+  /** Instead of the first name. */
+  readonly commonName?: string;
+  /** What it is for; by default for servers. */
+  readonly usage?: "serverAuth" | "clientAuth";
+  /** Instead of the names, as forge has them; an empty list leaves the extension out. */
+  readonly altNames?: readonly { readonly type: number; readonly value?: string; readonly ip?: string }[];
 }
 
 export interface Authority {
@@ -38,8 +44,11 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
   ]);
   return {
     ca,
-    async issue(names, { expired = false, selfSigned = false } = {}) {
-      const leaf = [{ name: "commonName", value: names[0] ?? "nameless" }];
+    async issue(
+      names,
+      { expired = false, selfSigned = false, commonName, altNames, usage = "serverAuth" } = {},
+    ) {
+      const leaf = [{ name: "commonName", value: commonName ?? names[0] ?? "nameless" }];
       const cert = sign(
         {
           key,
@@ -51,8 +60,10 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
         [
           { name: "basicConstraints", cA: false, critical: true },
           { name: "keyUsage", digitalSignature: true, keyEncipherment: true, critical: true },
-          { name: "extKeyUsage", serverAuth: true },
-          { name: "subjectAltName", altNames: names.map(alternative) },
+          { name: "extKeyUsage", [usage]: true },
+          ...(altNames?.length === 0
+            ? []
+            : [{ name: "subjectAltName", altNames: altNames ?? names.map(alternative) }]),
         ],
       );
       return { cert, key: forge.pki.privateKeyToPem(key.privateKey) };

@@ -1,105 +1,39 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { connect as connectTcp, createServer, type Server } from "node:net";
+import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
 import { type TestContext, test } from "node:test";
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { Channel } from "../../src/io/channel.ts";
-import { Refused } from "../../src/refusal.ts";
-import { loadCertificates } from "../../src/tls/certificates.ts";
-import { type KeyPair, wrapServer } from "../../src/tls/frontend.ts";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
+import type { KeyPair } from "../../src/tls/key-pair.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
+import { keyUpdates } from "./key-updates.ts";
+import { storeOf } from "./store.ts";
+import { knock as knockAt, tlsDoor as openDoor, type TlsDoor, type TlsDoorOptions } from "./tls-door.ts";
 
 const authority = await certificateAuthority();
 const first = await authority.issue(["mail.example.org", "localhost"]);
 const second = await authority.issue(["mail.example.net", "*.wild.example.net"]);
 
-interface TlsDoor {
-  readonly port: number;
-  /** What came of each handshake, in order: "secured", or the error. */
-  readonly outcomes: string[];
-  settled(count: number): Promise<void>;
-}
-
-/** A port where each connection begins TLS at once, on the real channel, with a deadline. */
-async function tlsDoor(
+/** A port of these certificates. */
+function tlsDoor(
   t: TestContext,
   pairs: readonly KeyPair[] = [first, second],
-  { alpn = ["imap"], deadlineMs = 3_000 } = {},
+  options: Partial<TlsDoorOptions> = {},
 ): Promise<TlsDoor> {
-  const certificates = loadCertificates(pairs);
-  assert.ok(certificates);
-  const outcomes: string[] = [];
-  const channels: Channel[] = [];
-  let wake = (): void => {};
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
-    const channel = new Channel(socket, 1 << 20);
-    channels.push(channel);
-    channel.setDeadline(deadlineMs, () => new Refused("loginTimeout", "handshake"));
-    channel
-      .startTls((raw) => wrapServer(raw, certificates, alpn))
-      .then(
-        async () => {
-          outcomes.push("secured");
-          await channel.write("hello\r\n");
-          for (;;) await channel.readLine(100);
-        },
-        (error: Error) => outcomes.push(error instanceof Refused ? error.refusal.kind : error.name),
-      )
-      .catch(() => {})
-      .finally(() => {
-        wake();
-        channel.end(100);
-      });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    server.close();
-    for (const channel of channels) channel.destroy();
-  });
-  return {
-    port: (server.address() as { port: number }).port,
-    outcomes,
-    settled: (count) =>
-      within(
-        6_000,
-        () => `${count} handshakes to end; so far ${outcomes}`,
-        (async () => {
-          while (outcomes.length < count) {
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-            });
-          }
-        })(),
-      ),
-  };
+  return openDoor(t, { store: storeOf(t, pairs), ...options });
 }
 
-/** A TLS client: its socket once secured, or the error. */
-async function knock(t: TestContext, port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const socket = connectTls({
-    port,
-    host: "127.0.0.1",
-    ca: authority.ca,
-    servername: "mail.example.org",
-    ...options,
-  });
-  t.after(() => socket.destroy());
-  await within(
-    5_000,
-    "a handshake",
-    new Promise<void>((resolve, reject) => {
-      // A certificate or version that the server does not like shows only after our side is done (TLS 1.3).
-      socket.once("data", () => resolve());
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Error("closed")));
-    }),
-  );
-  return socket;
-}
+const knock = (
+  t: TestContext,
+  port: number,
+  options: ConnectionOptions = {},
+  prepare?: (socket: TLSSocket) => void,
+): Promise<TLSSocket> =>
+  knockAt(t, port, { ca: authority.ca, servername: "mail.example.org", ...options }, prepare);
 
 const commonName = (socket: TLSSocket): string => String(socket.getPeerCertificate().subject.CN);
 
@@ -170,12 +104,13 @@ for (const name of [
   });
 }
 
-test("a hundred thousand names leave nothing behind", () => {
-  const certificates = loadCertificates([first, second]);
-  assert.ok(certificates);
+// Item 89.
+test("a hundred thousand names leave nothing behind", (t) => {
+  const store = storeOf(t, [first, second]);
+  const usual = store.contextFor("imaps");
   const ask = (count: number) => {
     for (let number = 0; number < count; number += 1) {
-      assert.equal(certificates.choose?.(`host-${number}.example.com`), certificates.first);
+      assert.equal(store.contextFor("imaps", `host-${number}.example.com`), usual);
     }
   };
   ask(5_000);
@@ -235,20 +170,21 @@ for (const [what, bytes] of Object.entries({
   });
 }
 
-// Item 91.
-test("half a ClientHello, then a byte now and then, is closed at the handshake's total deadline", async (t) => {
-  const door = await tlsDoor(t, [first], { deadlineMs: 200 });
-  const client = connectTcp({ port: door.port, host: "127.0.0.1" });
-  client.on("error", () => {});
-  t.after(() => client.destroy());
-  client.write(Buffer.from("16030100c8010000c40303", "hex"));
-  const timer = setInterval(() => client.write("\0"), 15);
-  t.after(() => clearInterval(timer));
-  const began = performance.now();
-  await door.settled(1);
-  assert.ok(performance.now() - began < 1_500);
-  assert.deepEqual(door.outcomes, ["loginTimeout"]);
-});
+// Item 91. With two certificates the hello is waited for before TLS begins.
+for (const pairs of [[first], [first, second]])
+  test(`half a ClientHello, then a byte now and then, is closed at the total deadline, with ${pairs.length}`, async (t) => {
+    const door = await tlsDoor(t, pairs, { deadlineMs: 200 });
+    const client = connectTcp({ port: door.port, host: "127.0.0.1" });
+    client.on("error", () => {});
+    t.after(() => client.destroy());
+    client.write(Buffer.from("16030100c8010000c40303", "hex"));
+    const timer = setInterval(() => client.write("\0"), 15);
+    t.after(() => clearInterval(timer));
+    const began = performance.now();
+    await door.settled(1);
+    assert.ok(performance.now() - began < 1_500);
+    assert.deepEqual(door.outcomes, ["loginTimeout"]);
+  });
 
 for (const leave of ["end", "destroy", "resetAndDestroy"] as const) {
   test(`a client that leaves (${leave}) in its handshake is not waited for`, async (t) => {
@@ -282,11 +218,31 @@ test("renegotiation is refused", async (t) => {
   assert.notEqual(outcome, "renegotiated");
 });
 
-test("a certificate and a key that do not belong together are refused at once", async () => {
-  const [one, other] = await Promise.all([selfSigned(["localhost"]), selfSigned(["localhost"])]);
-  assert.throws(() => loadCertificates([{ cert: one.cert, key: other.key }]), /key values mismatch/);
-  assert.equal(loadCertificates([]), undefined);
-});
+for (const askBack of [false, true]) {
+  test(`ten thousand KeyUpdates, ${askBack ? "each to be answered, " : ""}cost little`, async (t) => {
+    const door = await tlsDoor(t);
+    const raw = connectTcp({ port: door.port, host: "127.0.0.1" });
+    t.after(() => raw.destroy());
+    let secret = Buffer.alloc(0);
+    const socket = await knock(t, door.port, { socket: raw, ciphers: "TLS_AES_128_GCM_SHA256" }, (client) =>
+      client.on("keylog", (line) => {
+        const match = /^CLIENT_TRAFFIC_SECRET_0 \S+ (\S+)/.exec(line.toString());
+        if (match?.[1]) secret = Buffer.from(match[1], "hex");
+      }),
+    );
+    const updates = keyUpdates(secret, 10_000, askBack);
+    const before = process.cpuUsage();
+    // Past the client's TLS, which does not know what is said in its name.
+    await new Promise((resolve) => raw.write(updates, resolve));
+    raw.write(keyUpdates(secret, 1, false));
+    await door.settled(1);
+    socket.on("error", () => {});
+    await within(5_000, "the door to have read all, and the one that is under old keys", once(raw, "close"));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 2_000_000, `${(user + system) / 1000} ms`);
+    assert.deepEqual(door.outcomes, ["secured"]);
+  });
+}
 
 test("the certificate for trying out is accepted by Node and OpenSSL, by each of its names", async (t) => {
   const names = ["door.example.org", "localhost", "127.0.0.1", "::1"];

@@ -35,7 +35,7 @@ export function capabilities(session: Session): string {
   const { frontend } = session;
   return capabilitiesBeforeLogin(frontend.backendCapabilities(), {
     canStartTls: canStartTls(session),
-    mechanisms: needsPrivacy(session) ? [] : frontend.mechanisms,
+    mechanisms: needsPrivacy(session) ? [] : session.mechanisms,
   }).join(" ");
 }
 

@@ -111,7 +111,7 @@ function capabilities(session: Session): readonly string[] {
 }
 
 function mechanisms(session: Session): readonly string[] {
-  return needsPrivacy(session) ? [] : session.frontend.mechanisms;
+  return needsPrivacy(session) ? [] : session.mechanisms;
 }
 
 function multiLine(text: string, lines: readonly string[]): string {

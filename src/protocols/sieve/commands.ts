@@ -39,7 +39,7 @@ export function capabilities(session: Session, text: string): string {
   const { frontend } = session;
   const lines = linesBeforeLogin(frontend.backendCapabilities(), {
     canStartTls: canStartTls(session),
-    mechanisms: needsPrivacy(session) ? [] : frontend.mechanisms,
+    mechanisms: needsPrivacy(session) ? [] : session.mechanisms,
   });
   return `${lines}OK ${formatString(text, "server")}\r\n`;
 }
@@ -163,13 +163,19 @@ async function authenticate(session: Session, { args }: Command): Promise<Outcom
     return { kind: "syntax", detail: "an initial response where the server speaks first" };
   const first = initial?.bytes.toString("latin1");
   let broken: Refusal | undefined;
-  const outcome = await runExchange(session.frontend.mechanisms, name, first, async (challenge) => {
-    await session.channel.write(`${formatString(challenge, "server")}\r\n`);
-    const response = await readResponse(session);
-    if (typeof response === "string") return response;
-    broken = response;
-    return "*";
-  });
+  const outcome = await runExchange(
+    session.mechanisms,
+    name,
+    first,
+    async (challenge) => {
+      await session.channel.write(`${formatString(challenge, "server")}\r\n`);
+      const response = await readResponse(session);
+      if (typeof response === "string") return response;
+      broken = response;
+      return "*";
+    },
+    session,
+  );
   if (broken) return broken;
   return isCredential(outcome) ? { credential: outcome } : outcome;
 }

@@ -76,7 +76,8 @@ export function ehloLines(
     (name) => backends.length > 0 && backends.every((backend) => backend.has(name)),
   );
   const size = backends.length > 0 && backends.every((backend) => backend.has("SIZE"));
-  const auth = offer.auth && !needsPrivacy(session) ? [`AUTH ${frontend.mechanisms.join(" ")}`] : [];
+  const mechanisms = offer.auth && !needsPrivacy(session) ? session.mechanisms : [];
+  const auth = mechanisms.length > 0 ? [`AUTH ${mechanisms.join(" ")}`] : [];
   const startTls = offer.startTls && canStartTls(session) ? ["STARTTLS"] : [];
   return [
     frontend.hostname,

@@ -60,8 +60,10 @@ test("a password is not asked for before TLS, and TLS is offered where it can be
   withSession(
     {
       requireTls: true,
-      wrapTls: () => {
-        throw new Error("nobody began TLS");
+      tls: {
+        wrap: () => {
+          throw new Error("nobody began TLS");
+        },
       },
     },
     (session) => {
