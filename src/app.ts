@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
-import { startAdmin } from "./admin/server.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
 import { FileSource } from "./auth/file-source.ts";
 import { HashWorkers } from "./auth/password/hash-workers.ts";
@@ -8,9 +7,11 @@ import { ProvenPasswords } from "./auth/proven-passwords.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
 import type { Config, ListenerConfig, SourceConfig } from "./config/schema.ts";
 import { loadSenders } from "./config/senders.ts";
-import { type AcceptedPeer, type Bound, bind } from "./listen/listener.ts";
+import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
+import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
+import type { CounterStore } from "./policy/store/store.ts";
 import { imap } from "./protocols/imap/index.ts";
 import { pop3 } from "./protocols/pop3/index.ts";
 import { sieve } from "./protocols/sieve/index.ts";
@@ -24,6 +25,16 @@ import { LiveSessions } from "./session/live-sessions.ts";
 import type { Protocol } from "./session/protocol.ts";
 import { type Rooms, runSession } from "./session/run-session.ts";
 import { type Frontend, type FrontendTls, Session } from "./session/session.ts";
+import { alone } from "./supervisor/alone.ts";
+import {
+  type Carrier,
+  fits,
+  type Listing,
+  type SessionFilter,
+  type SessionRow,
+} from "./supervisor/carrier.ts";
+import { StartError } from "./supervisor/start-error.ts";
+import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
@@ -41,6 +52,9 @@ import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
+import { printable } from "./wire/printable.ts";
+
+export { StartError } from "./supervisor/start-error.ts";
 
 const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = {
   imap,
@@ -60,28 +74,113 @@ export interface Postern {
   close(): Promise<void>;
 }
 
-/** Why a gateway cannot start, each in the words of an operator's file. */
-export class StartError extends Error {
-  override readonly name = "StartError";
-}
-
 /**
- * A Config in, a running Postern out: the only file that knows every room. Throws StartError or BindError when
- * something that the configuration names cannot be had; then nothing is left running.
+ * A Config in, a running Postern out, all of it in this process. Throws StartError or BindError when something
+ * that the configuration names cannot be had; then nothing is left running.
  */
 export async function startPostern(config: Config, log: Logger): Promise<Postern> {
-  await using rooms = new AsyncDisposableStack();
+  const supervisor = await Supervisor.start(config, log, {
+    apart: false,
+    async openCrew(options) {
+      const carrier = await openCarrier(config, log, { store: new MemoryStore(), secret: randomBytes(32) });
+      return alone({ ...options, carrier });
+    },
+  });
+  return {
+    listeners: supervisor.listeners,
+    adminPort: supervisor.adminPort,
+    close: () => supervisor.stop(),
+  };
+}
+
+/** What a process that carries sessions shares with the others, or with those after it. */
+export interface Shared {
+  readonly store: CounterStore;
+  /** Secret. */
+  readonly secret: Uint8Array;
+}
+
+/** What outlives a configuration in a process that carries sessions. */
+interface Premises extends Shared {
+  readonly log: Logger;
+  readonly live: LiveSessions;
+  readonly metrics: Metrics;
+  readonly headers: ReturnType<typeof createHeaderReports>;
+  readonly recorder: ReturnType<typeof createRecorder>;
+}
+
+/** The rooms of one configuration, with the sessions that are in them. */
+interface Generation {
+  readonly policy: Policy;
+  readonly certificates: CertificateStore;
+  accept(listener: string, socket: Socket): Promise<void>;
+  /** Nobody comes in any more; it ends with its last session. */
+  retire(): void;
+  /** Those who still owe a header are sent away. */
+  close(): void;
+}
+
+/** Everything that carries sessions in one process. Throws StartError when it cannot. */
+export async function openCarrier(config: Config, log: Logger, shared: Shared): Promise<Carrier> {
   const live = new LiveSessions();
-  const policy = makePolicy(config, log, () => metrics);
+  const generations = new Set<Generation>();
   const metrics = createMetrics({
     openSessions: () => readOpen(live),
-    seats: () => policy.seats,
-    certificates: () => certificates,
+    seats: () => generations.values().reduce((sum, { policy }) => sum + policy.seats, 0),
+    certificates: () => current.certificates,
   });
-  const certificates = await openCertificates(config, log, rooms);
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
-  const auth = await openAuth(config, log, rooms);
+  const premises = { ...shared, log, live, metrics, headers, recorder };
+  const open = (next: Config): Promise<Generation> => openGeneration(next, premises, generations);
+
+  let current = await open(config);
+  let next: Generation | undefined;
+  return {
+    get open() {
+      return live.size;
+    },
+    accept: (listener, socket) => current.accept(listener, socket),
+    async prepare(config) {
+      try {
+        next = await open(config);
+        return undefined;
+      } catch (error) {
+        if (error instanceof StartError) return error.message;
+        throw error;
+      }
+    },
+    async commit() {
+      if (!next) return;
+      current.retire();
+      current = next;
+      next = undefined;
+    },
+    async abandon() {
+      next?.retire();
+      next = undefined;
+    },
+    metrics: () => metrics.snapshot(),
+    list: async (filter, limit) => listSessions(live, filter, limit),
+    kick: async (filter) => kickSessions(live, filter),
+    async stop(drainMs) {
+      for (const generation of generations) generation.close();
+      await live.stop(new Refused("shutdown", "the gateway stops"), drainMs);
+      current.retire();
+    },
+  };
+}
+
+async function openGeneration(
+  config: Config,
+  premises: Premises,
+  generations: Set<Generation>,
+): Promise<Generation> {
+  const { log, metrics, recorder, headers } = premises;
+  await using rooms = new AsyncDisposableStack();
+  const policy = makePolicy(config, premises);
+  const certificates = await openCertificates(config, premises, rooms);
+  const auth = await openAuth(config, premises, rooms);
   const board = new CapabilityBoard();
   const connectors = openServices(config, (protocol, backend, capabilities) =>
     board.learn(protocol, backend, capabilities),
@@ -111,74 +210,82 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     telemetry: recorder,
   });
 
-  const listeners: Bound[] = [];
-  let stopping = false;
+  const doors = new Map<string, Door>();
   for (const listener of config.listeners) {
+    const { name } = listener;
     const frontend = makeFrontend(config, listener, certificates, metrics, board, auth, sendsAs);
-    metrics.announce(listener.name);
-    const accept = (socket: Socket, peer: AcceptedPeer): void => {
+    metrics.announce(name);
+    const options = {
+      ...listener,
+      headerTimeoutMs: config.timeouts.handshake,
+      onHeader: (outcome: HeaderOutcome, proxy: string) => headers(name, outcome, proxy),
+    };
+    const accept: Accept = (socket, peer, over) => {
       const session = new Session(socket, peer, frontend);
       recorder.opened(session);
-      void runSession(session, story);
+      void runSession(session, story).then(over);
     };
-    const bound = await bind(
-      {
-        ...listener,
-        headerTimeoutMs: config.timeouts.handshake,
-        onHeader: (outcome, proxy) => headers(listener.name, outcome, proxy),
-      },
-      accept,
-    );
-    rooms.defer(() => bound.close());
-    listeners.push(bound);
+    doors.set(name, new Door(options, accept));
   }
-  // A start that fails from here on has clients already, and no port is free before they are gone.
-  rooms.defer(() => live.stop(new Refused("shutdown", "the gateway stops"), 0));
-  const admin = await startAdmin({
-    ...config.admin,
-    metrics,
-    notReady: () => (stopping ? "stopping" : undefined),
-  }).catch((error: Error) => {
-    throw new StartError(
-      `admin: cannot listen on ${config.admin.host}, port ${config.admin.port}: ${error.message}`,
-    );
-  });
-  rooms.defer(() => admin.close());
 
-  const running = rooms.move();
-  return {
-    listeners,
-    adminPort: admin.port,
-    async close() {
-      stopping = true;
-      // Listeners first, so that nobody comes in while those inside are asked to leave.
-      const closed = listeners.map((listener) => listener.close());
-      await live.stop(new Refused("shutdown", "the gateway stops"), config.timeouts.drain);
-      await Promise.all(closed);
-      await running.disposeAsync();
+  const kept = rooms.move();
+  let inside = 0;
+  let retired = false;
+  const leave = (): void => {
+    if (!retired || inside > 0 || !generations.delete(generation)) return;
+    void kept.disposeAsync();
+  };
+  const generation: Generation = {
+    policy,
+    certificates,
+    accept(name, socket) {
+      inside += 1;
+      return new Promise((resolve) => {
+        const over = (): void => {
+          inside -= 1;
+          leave();
+          resolve();
+        };
+        const door = doors.get(name);
+        if (door) return door.open(socket, over);
+        socket.destroy();
+        over();
+      });
+    },
+    retire() {
+      retired = true;
+      leave();
+    },
+    close() {
+      for (const door of doors.values()) door.close();
     },
   };
+  generations.add(generation);
+  return generation;
 }
 
-function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy {
+function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
   return createPolicy({
     ...config.policy,
-    store: new MemoryStore(),
+    store,
     observer: {
       wouldRefuse(limit, key) {
-        metrics().wouldRefuse.inc({ limit });
+        metrics.wouldRefuse.inc({ limit });
         log.info({ limit, key }, "a limit in observe mode would have refused");
       },
       banned(limit, key, ms) {
-        metrics().bans.inc({ limit });
+        metrics.bans.inc({ limit });
         log.warn({ limit, key, seconds: Math.round(ms / 1000) }, "banned");
       },
     },
   });
 }
 
-async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack): Promise<Authenticator> {
-  const secret = randomBytes(32);
+async function openAuth(
+  config: Config,
+  { log, secret }: Premises,
+  rooms: AsyncDisposableStack,
+): Promise<Authenticator> {
   const workers = new HashWorkers();
   rooms.defer(() => workers.close());
   const proven = new ProvenPasswords({ ttlMs: config.authentication.cache.ttl });
@@ -298,7 +405,7 @@ function makeRelay(config: Config): Rooms["relay"] {
 /** The certificates, and who is told when their files change. */
 async function openCertificates(
   config: Config,
-  log: Logger,
+  { log }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<CertificateStore> {
   const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
@@ -397,4 +504,30 @@ function makeFrontend(
 
 function* readOpen(live: LiveSessions): Iterable<{ listener: string; bytes: { in: number; out: number } }> {
   for (const session of live) yield { listener: session.frontend.listener, bytes: session.bytes };
+}
+
+function listSessions(live: LiveSessions, filter: SessionFilter, limit: number): Listing {
+  const rows = [...live].map(describeSession).filter((row) => fits(filter, row));
+  return { total: rows.length, rows: rows.slice(0, limit) };
+}
+
+function kickSessions(live: LiveSessions, filter: SessionFilter): number {
+  const meant = [...live].filter((session) => fits(filter, describeSession(session)));
+  for (const session of meant) session.stop(new Refused("kicked", "ended by the operator"));
+  return meant.length;
+}
+
+function describeSession(session: Session): SessionRow {
+  return {
+    id: session.id,
+    listener: session.frontend.listener,
+    protocol: session.protocol.name,
+    ip: session.peer.address,
+    ...(session.user !== undefined && { user: printable(session.user) }),
+    ...(session.backend !== undefined && { backend: session.backend }),
+    stage: session.stage,
+    tls: session.channel.tls?.version ?? "none",
+    seconds: Math.round((performance.now() - session.startedAt) / 1000),
+    bytes: session.bytes,
+  };
 }

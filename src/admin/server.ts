@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
+import type { Server } from "node:net";
 import { type FastifyInstance, fastify, type onRequestAsyncHookHandler } from "fastify";
 
 export interface AdminOptions {
@@ -7,12 +9,16 @@ export interface AdminOptions {
   /** Asked as a bearer token of everybody who wants more than the health. */
   readonly token?: string;
   readonly metrics: { readonly contentType: string; expose(): Promise<string> };
+  /** Listens on in another process's place, on the very same socket. */
+  readonly inherited?: Server;
   /** Undefined when sessions can be served, otherwise why not. */
   readonly notReady: () => string | undefined;
 }
 
 export interface Admin {
   readonly port: number;
+  /** The listening socket itself, for another process to listen on. */
+  readonly server: Server;
   close(): Promise<void>;
 }
 
@@ -28,8 +34,22 @@ export async function startAdmin(options: AdminOptions): Promise<Admin> {
     reply.type(options.metrics.contentType);
     return options.metrics.expose();
   });
-  await server.listen({ host: options.host, port: options.port });
-  return { port: portOf(server), close: () => server.close() };
+  if (options.inherited) await listenOn(server, options.inherited);
+  else await server.listen({ host: options.host, port: options.port });
+  return { port: portOf(server), server: server.server, close: () => close(server) };
+}
+
+async function listenOn(server: FastifyInstance, inherited: Server): Promise<void> {
+  await server.ready();
+  server.server.listen(inherited);
+  await once(server.server, "listening");
+}
+
+async function close(server: FastifyInstance): Promise<void> {
+  await server.close();
+  // Fastify closes only what it opened itself.
+  if (server.server.listening) server.server.close();
+  server.server.closeAllConnections();
 }
 
 function bearer(token: string | undefined): onRequestAsyncHookHandler {

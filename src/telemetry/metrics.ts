@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Snapshot } from "./snapshot.ts";
 
 /** Seconds; from a password check in the cache to a backend that makes one wait. */
 const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
@@ -109,6 +110,8 @@ export function createMetrics(readings: Readings) {
     help: "Seconds until a certificate expires, below zero when it has; by the first of its names.",
     labelNames: ["certificate"] as const,
     registers,
+    // All processes have the same certificates; one that has not taken the new one yet is what matters.
+    aggregator: "min",
     collect() {
       this.reset();
       for (const [certificate, seconds] of soonest(readings.certificates()))
@@ -143,9 +146,8 @@ export function createMetrics(readings: Readings) {
     failures,
     handshakes,
     handshakeFailures,
-    contentType: registry.contentType,
-    /** The text that Prometheus reads. */
-    expose: () => registry.metrics(),
+    /** All of it, for the sum over all processes. */
+    snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,
     /** Makes a listener's series visible before its first session. */
     announce(listener: string): void {
       add(bytesOfClosed, listener, { in: 0, out: 0 });
