@@ -35,6 +35,7 @@ import {
 } from "./supervisor/carrier.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
+import { Workers, type WorkersOptions } from "./supervisor/workers.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
@@ -74,15 +75,20 @@ export interface Postern {
   close(): Promise<void>;
 }
 
+/** Processes that carry sessions beside the one that starts them. */
+export type Processes = Pick<WorkersOptions, "count" | "spawn">;
+
 /**
- * A Config in, a running Postern out, all of it in this process. Throws StartError or BindError when something
- * that the configuration names cannot be had; then nothing is left running.
+ * A Config in, a running Postern out; without `processes` all of it is in this one. Throws StartError or BindError
+ * when something that the configuration names cannot be had; then nothing is left running.
  */
-export async function startPostern(config: Config, log: Logger): Promise<Postern> {
+export async function startPostern(config: Config, log: Logger, processes?: Processes): Promise<Postern> {
+  const store = new MemoryStore();
   const supervisor = await Supervisor.start(config, log, {
-    apart: false,
+    apart: processes !== undefined,
     async openCrew(options) {
-      const carrier = await openCarrier(config, log, { store: new MemoryStore(), secret: randomBytes(32) });
+      if (processes) return Workers.start({ ...options, ...processes, config, log, store });
+      const carrier = await openCarrier(config, log, { store, secret: randomBytes(32) });
       return alone({ ...options, carrier });
     },
   });

@@ -4,6 +4,7 @@ import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
 import { run } from "./run.ts";
+import { worker } from "./worker.ts";
 
 const DEFAULT_CONFIG = "postern.yaml";
 
@@ -46,6 +47,8 @@ export async function program(argv: readonly string[]): Promise<number> {
     .option("-r, --rounds <number>", "how much work; what it counts depends on the scheme", rounds)
     .option("--verify <stored>", "check a password against this stored one: 0 right, 1 wrong")
     .action(async (options: HashOptions) => exit(await hash(options, process)));
+
+  postern.command("worker", { hidden: true }).action(async () => exit(await worker()));
 
   try {
     await postern.parseAsync(argv);

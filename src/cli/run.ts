@@ -1,7 +1,9 @@
 import { once } from "node:events";
-import { StartError, startPostern } from "../app.ts";
+import { availableParallelism } from "node:os";
+import { type Processes, StartError, startPostern } from "../app.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
+import type { Config } from "../config/schema.ts";
 import { BindError } from "../listen/listener.ts";
 import { createLogger } from "../telemetry/logger.ts";
 
@@ -19,7 +21,7 @@ export async function run(file: string): Promise<number> {
   process.on("uncaughtException", (error) => log.error({ err: error }, "a fault of the gateway"));
   for (const warning of loaded.warnings) log.warn({ problem: formatProblem(warning) }, "configuration");
   try {
-    const postern = await startPostern(config, log);
+    const postern = await startPostern(config, log, processes(config));
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
@@ -35,6 +37,13 @@ export async function run(file: string): Promise<number> {
   } finally {
     flush();
   }
+}
+
+/** How many processes carry sessions, and how each is started. */
+function processes({ workers }: Config): Processes | undefined {
+  const count = workers === "auto" ? availableParallelism() : workers;
+  const [, entry = ""] = process.argv;
+  return count === 0 ? undefined : { count, spawn: { entry, args: ["worker"] } };
 }
 
 /** The first of the signals that ask for an orderly stop; a second one ends the process at once. */

@@ -12,28 +12,19 @@ export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
  */
 export function exposeSum(snapshots: readonly Snapshot[]): Promise<string> {
   const [first = [], ...others] = snapshots;
-  const own = first.map((metric) => (metric.aggregator === "omit" ? FIRST(metric) : metric));
+  const own = first.map((metric) => (metric.aggregator === "omit" ? ofThisProcess(metric) : metric));
   return sum([own, ...others]).metrics();
 }
 
-/** What stays of processes that are gone: what they counted, and nothing that only was so at a time. */
-export class Retained {
-  #snapshot: Snapshot = [];
-
-  get snapshot(): Snapshot {
-    return this.#snapshot;
-  }
-
-  async add(gone: Snapshot): Promise<void> {
-    const counted = gone.filter(({ type }) => COUNTING.has(String(type)));
-    this.#snapshot = (await sum([this.#snapshot, counted]).getMetricsAsJSON()) as Snapshot;
-  }
+/** Adds what a process that is gone has counted; what only was so at a time is gone with it. */
+export async function retain(retained: Snapshot, gone: Snapshot): Promise<Snapshot> {
+  const counted = gone.filter(({ type }) => COUNTING.has(String(type)));
+  return (await sum([retained, counted]).getMetricsAsJSON()) as Snapshot;
 }
 
-/** A type's name, or its place in the library's enumeration. */
 const COUNTING: ReadonlySet<string> = new Set(["counter", "histogram"]);
 
-function FIRST(metric: Snapshot[number]): Snapshot[number] {
+function ofThisProcess(metric: Snapshot[number]): Snapshot[number] {
   return { ...metric, aggregator: "first" };
 }
 

@@ -1,0 +1,60 @@
+import type { Config } from "../config/schema.ts";
+import type { Snapshot } from "../telemetry/snapshot.ts";
+import type { Questions } from "./carrier.ts";
+import type { StoreAnswer, StoreCall } from "./remote-store.ts";
+
+/** What a worker needs to begin; the channel is private to the two processes. */
+export interface WorkerStart {
+  /** Which worker this is, for the log. */
+  readonly worker: number;
+  readonly config: Config;
+  /** Secret; the same in all workers. */
+  readonly secret: Uint8Array;
+}
+
+/** One of the questions, to be answered under its number. */
+export type Question = {
+  [Name in keyof Questions]: {
+    readonly type: "question";
+    readonly id: number;
+    readonly name: Name;
+    readonly args: Parameters<Questions[Name]>;
+  };
+}[keyof Questions];
+
+/** Everything that the supervisor says to a worker. */
+export type ToWorker =
+  | ({ readonly type: "start" } & WorkerStart)
+  /** Comes with the connection's socket; answered by "took". */
+  | { readonly type: "connection"; readonly id: number; readonly listener: string }
+  | Question
+  | { readonly type: "storeAnswers"; readonly answers: readonly StoreAnswer[] }
+  /** Ends every session in order, and then itself. */
+  | { readonly type: "stop"; readonly drainMs: number };
+
+/** Everything that a worker says to the supervisor. */
+export type FromWorker =
+  | { readonly type: "ready" }
+  /** It cannot begin: what the configuration names cannot be had. */
+  | { readonly type: "failed"; readonly reason: string }
+  /** It has this connection. Said before a byte of it is read or written. */
+  | { readonly type: "took"; readonly id: number }
+  /** So many of its connections have ended. */
+  | { readonly type: "ended"; readonly count: number }
+  | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly fault?: string }
+  | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
+  /** Once a second, as a sign of life. */
+  | { readonly type: "beat"; readonly metrics: Snapshot };
+
+/** Everything that a supervisor says to the one that it has started to take over. */
+export type ToHeir =
+  /** Comes with the listening socket of this address. */
+  { readonly type: "listener"; readonly address: string } | { readonly type: "allListeners" };
+
+/** Everything that one that takes over says to the supervisor that started it. */
+export type FromHeir =
+  /** It has read its configuration and its workers are ready. */
+  | { readonly type: "ready" }
+  /** It accepts connections: whoever was there before can go. */
+  | { readonly type: "serving" }
+  | { readonly type: "failed"; readonly reason: string };
