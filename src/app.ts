@@ -46,6 +46,7 @@ import type { ClientAuthorities } from "./tls/client-authorities.ts";
 import { followClientAuthorities, readClientAuthorities } from "./tls/client-authority-files.ts";
 import { failureCause } from "./tls/failure.ts";
 import { type ListenerTls, serverTls } from "./tls/frontend.ts";
+import type { KeyPair } from "./tls/key-pair.ts";
 import { selfSigned } from "./tls/self-signed.ts";
 import { TicketSecret } from "./tls/tickets.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
@@ -83,19 +84,26 @@ export type Processes = Pick<WorkersOptions, "count" | "spawn">;
  * when something that the configuration names cannot be had; then nothing is left running.
  */
 export async function startPostern(config: Config, log: Logger, processes?: Processes): Promise<Postern> {
-  const store = new MemoryStore();
+  const shared = {
+    store: new MemoryStore(),
+    secret: randomBytes(32),
+    tickets: new TicketSecret(),
+    selfSigned: config.tls.selfSigned ? await makeSelfSigned(config) : undefined,
+  };
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     async openCrew(options) {
-      if (processes) return Workers.start({ ...options, ...processes, config, log, store });
-      const carrier = await openCarrier(config, log, { store, secret: randomBytes(32) });
-      return alone({ ...options, carrier });
+      if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
+      return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
   });
   return {
     listeners: supervisor.listeners,
     adminPort: supervisor.adminPort,
-    close: () => supervisor.stop(),
+    async close() {
+      await supervisor.stop();
+      shared.tickets[Symbol.dispose]();
+    },
   };
 }
 
@@ -104,6 +112,9 @@ export interface Shared {
   readonly store: CounterStore;
   /** Secret. */
   readonly secret: Uint8Array;
+  readonly tickets: TicketSecret;
+  /** The certificate for trying out, where one was made at start. */
+  readonly selfSigned?: KeyPair | undefined;
 }
 
 /** What outlives a configuration in a process that carries sessions. */
@@ -408,22 +419,25 @@ function makeRelay(config: Config): Rooms["relay"] {
   };
 }
 
+function makeSelfSigned({ hostname }: Config): Promise<KeyPair> {
+  return selfSigned([hostname, "localhost", "127.0.0.1", "::1"]);
+}
+
 /** The certificates, and who is told when their files change. */
 async function openCertificates(
   config: Config,
-  { log }: Premises,
+  { log, tickets, selfSigned: shared }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<CertificateStore> {
   const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
   try {
     const clients = clientCa === undefined ? undefined : await readClientAuthorities(clientCa, clientCrl);
-    const store = new CertificateStore(rooms.use(new TicketSecret()), {
+    const store = new CertificateStore(rooms.use(tickets.follower()), {
       profile,
       ...(clients && { clients }),
     });
     const files = openCertificateFiles(store, certificates);
-    const names = [config.hostname, "localhost", "127.0.0.1", "::1"];
-    if (own) store.setPairs("selfSigned", [await selfSigned(names)]);
+    if (own) store.setPairs("selfSigned", [shared ?? (await makeSelfSigned(config))]);
     rooms.use(
       files.follow({
         onSwapped: (path) => log.info({ path }, "certificate taken"),

@@ -1,6 +1,7 @@
 import { openCarrier } from "../app.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";
+import { TicketSecret } from "../tls/tickets.ts";
 
 /** `postern worker`: what the gateway starts to carry sessions; nothing for people. */
 export async function worker(): Promise<number> {
@@ -12,12 +13,15 @@ export async function worker(): Promise<number> {
   let logger: ReturnType<typeof createLogger> | undefined;
   const fault = (error: unknown): void => logger?.log.error({ err: error }, "a fault of the gateway");
   process.on("uncaughtException", fault);
+  const tickets = new TicketSecret({ rotateMs: 0 });
   const code = await runWorker({
     line,
     fault,
+    tickets: (secret) => tickets.adopt(secret),
     open(start, store) {
       logger = createLogger(start.config.logging);
-      return openCarrier(start.config, logger.log, { store, secret: start.secret });
+      tickets.adopt(start.tickets);
+      return openCarrier(start.config, logger.log, { ...start, store, tickets });
     },
   });
   logger?.flush();

@@ -8,8 +8,10 @@ export interface WorkerStart {
   /** Which worker this is, for the log. */
   readonly worker: number;
   readonly config: Config;
-  /** Secret; the same in all workers. */
+  /** What all workers have in common. Secret. */
   readonly secret: Uint8Array;
+  readonly tickets: Uint8Array;
+  readonly selfSigned?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** One of the questions, to be answered under its number. */
@@ -29,6 +31,8 @@ export type ToWorker =
   | { readonly type: "connection"; readonly id: number; readonly listener: string }
   | Question
   | { readonly type: "storeAnswers"; readonly answers: readonly StoreAnswer[] }
+  /** The secret behind TLS tickets has changed. */
+  | { readonly type: "tickets"; readonly secret: Uint8Array }
   /** Ends every session in order, and then itself. */
   | { readonly type: "stop"; readonly drainMs: number };
 

@@ -96,7 +96,7 @@ export class WorkerHandle implements Hand {
         resolve(this.#end(null, null));
       });
     });
-    this.#send({ type: "start", ...start });
+    this.tell({ type: "start", ...start });
   }
 
   get pid(): number {
@@ -140,6 +140,10 @@ export class WorkerHandle implements Hand {
     );
   }
 
+  tell(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, () => {});
+  }
+
   /** Asks a question; undefined when there is no answer, or none in time. */
   async ask<Name extends keyof Questions>(
     name: Name,
@@ -152,7 +156,7 @@ export class WorkerHandle implements Hand {
     const answer = Promise.withResolvers<{ readonly value: unknown } | undefined>();
     this.#asked.set(id, answer);
     const timer = setTimeout(() => answer.resolve(undefined), timeoutMs);
-    this.#send({ type: "question", id, name, args } as Question);
+    this.tell({ type: "question", id, name, args } as Question);
     try {
       return (await answer.promise) as Answer<Name> | undefined;
     } finally {
@@ -164,7 +168,7 @@ export class WorkerHandle implements Hand {
   /** Ends its sessions in order, and then itself; resolves when it is gone. */
   async stop(drainMs: number): Promise<void> {
     this.#state = "stopping";
-    this.#send({ type: "stop", drainMs });
+    this.tell({ type: "stop", drainMs });
     const timer = setTimeout(() => this.kill("it did not end in its drain time"), drainMs + GRACE);
     await this.ended;
     clearTimeout(timer);
@@ -183,10 +187,6 @@ export class WorkerHandle implements Hand {
   /** We ourselves heard nobody for a while. */
   excuse(now: number): void {
     this.#heardAt = now;
-  }
-
-  #send(message: ToWorker): void {
-    if (this.#child.connected) this.#child.send(message, () => {});
   }
 
   #hear(message: FromWorker): void {
@@ -213,7 +213,7 @@ export class WorkerHandle implements Hand {
           ?.resolve(message.fault === undefined ? { value: message.value } : undefined);
         break;
       case "storeCalls":
-        void this.#desk.serve(message.calls).then((answers) => this.#send({ type: "storeAnswers", answers }));
+        void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));
         break;
       case "beat":
         this.#metrics = message.metrics;

@@ -43,6 +43,8 @@ export interface WorkerOptions {
   readonly line: WorkerLine;
   /** Makes the rooms. Throws StartError when it cannot. */
   readonly open: (start: WorkerStart, store: CounterStore) => Promise<Carrier>;
+  /** The secret behind TLS tickets has changed. */
+  readonly tickets: (secret: Uint8Array) => void;
   /** What nobody expected. */
   readonly fault: (error: unknown) => void;
 }
@@ -89,6 +91,9 @@ class Worker {
         break;
       case "storeAnswers":
         this.#store.answered(message.answers);
+        break;
+      case "tickets":
+        this.#options.tickets(message.secret);
         break;
       case "stop":
         void this.#stop(message.drainMs, 0);

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Config } from "../config/schema.ts";
 import type { CounterStore } from "../policy/store/store.ts";
@@ -8,15 +7,23 @@ import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
 import type { Listing, SessionFilter } from "./carrier.ts";
 import type { Crew } from "./crew.ts";
 import { HandOver, type HandOverOptions } from "./hand-over.ts";
+import type { WorkerStart } from "./messages.ts";
 import { StartError } from "./start-error.ts";
 import { StoreDesk } from "./store-desk.ts";
 import { type Spawn, type WorkerEnd, WorkerHandle } from "./worker-handle.ts";
 
-export interface WorkersOptions extends Omit<HandOverOptions, "hands"> {
+export interface WorkersOptions
+  extends Omit<HandOverOptions, "hands">,
+    Pick<WorkerStart, "secret" | "selfSigned"> {
   readonly count: number;
   readonly spawn: Spawn;
   readonly config: Config;
   readonly store: CounterStore;
+  /** The secret behind TLS tickets, and who hears when it changes. */
+  readonly tickets: {
+    readonly secret: Uint8Array;
+    onChange(listener: (secret: Uint8Array) => void): unknown;
+  };
   readonly log: Logger;
   readonly metrics: SupervisorMetrics;
   readonly maxSessions: number;
@@ -43,7 +50,6 @@ export class Workers implements Crew {
   readonly #workers = new Set<WorkerHandle>();
   /** What the workers that are gone have counted. */
   #retained: Snapshot = [];
-  readonly #secret = randomBytes(32);
   readonly #watch: NodeJS.Timeout;
   #config: Config;
   #serial = 0;
@@ -68,6 +74,9 @@ export class Workers implements Crew {
     this.#options = options;
     this.#config = options.config;
     this.#handOver = new HandOver({ ...options, hands: () => this.#workers });
+    options.tickets.onChange((secret) => {
+      for (const worker of this.#workers) worker.tell({ type: "tickets", secret });
+    });
     this.#watch = setInterval(() => this.#look(), LOOK);
   }
 
@@ -157,11 +166,11 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions } = this.#options;
+    const { spawn, store, maxSessions, secret, selfSigned, tickets } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
-      start: { worker: number, config: this.#config, secret: this.#secret },
+      start: { worker: number, config: this.#config, secret, selfSigned, tickets: tickets.secret },
       desk: new StoreDesk(store),
       maxSessions,
       takeBack: (listener, socket) => this.#takeBack(listener, socket),

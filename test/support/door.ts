@@ -62,7 +62,6 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     files: { "door.pem": own.cert, "door.key": own.key, "backends.pem": options.authority.ca },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
         {
