@@ -4,6 +4,7 @@ import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts
 import { FileSource } from "./auth/file-source.ts";
 import { HashWorkers } from "./auth/password/hash-workers.ts";
 import { ProvenPasswords } from "./auth/proven-passwords.ts";
+import type { LoadResult } from "./config/load.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
 import type { Config, ListenerConfig, SourceConfig } from "./config/schema.ts";
 import { loadSenders } from "./config/senders.ts";
@@ -33,8 +34,10 @@ import {
   type SessionFilter,
   type SessionRow,
 } from "./supervisor/carrier.ts";
+import type { Predecessor } from "./supervisor/heir.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
+import type { Spawn } from "./supervisor/worker-handle.ts";
 import { Workers, type WorkersOptions } from "./supervisor/workers.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
@@ -72,6 +75,14 @@ const FIRST_ROUND = 2_000;
 export interface Postern {
   readonly listeners: readonly Bound[];
   readonly adminPort: number;
+  /** Takes the configuration as it is now, whole or not at all. */
+  reload(): Promise<unknown>;
+  /** Has the program that is installed now take over. */
+  upgrade(): Promise<unknown>;
+  /** Resolves when another process has taken over. */
+  readonly replaced: Promise<void>;
+  /** Ends at once. */
+  kill(): void;
   /** Lets sessions end, with their protocol's goodbye and within the drain time; then ends everything else. */
   close(): Promise<void>;
 }
@@ -79,11 +90,22 @@ export interface Postern {
 /** Processes that carry sessions beside the one that starts them. */
 export type Processes = Pick<WorkersOptions, "count" | "spawn">;
 
+export interface StartOptions {
+  readonly processes?: Processes | undefined;
+  /** Reads the configuration anew, for a reload. */
+  readonly load?: () => LoadResult;
+  /** How to start the program anew, for an upgrade. */
+  readonly successor?: Spawn;
+  /** The gateway to take over from. */
+  readonly predecessor?: Predecessor | undefined;
+}
+
 /**
  * A Config in, a running Postern out; without `processes` all of it is in this one. Throws StartError or BindError
  * when something that the configuration names cannot be had; then nothing is left running.
  */
-export async function startPostern(config: Config, log: Logger, processes?: Processes): Promise<Postern> {
+export async function startPostern(config: Config, log: Logger, more: StartOptions = {}): Promise<Postern> {
+  const { processes, load, successor, predecessor } = more;
   const shared = {
     store: new MemoryStore(),
     secret: randomBytes(32),
@@ -92,6 +114,9 @@ export async function startPostern(config: Config, log: Logger, processes?: Proc
   };
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
+    load,
+    successor,
+    predecessor,
     async openCrew(options) {
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
@@ -100,6 +125,10 @@ export async function startPostern(config: Config, log: Logger, processes?: Proc
   return {
     listeners: supervisor.listeners,
     adminPort: supervisor.adminPort,
+    reload: () => supervisor.reload(),
+    upgrade: () => supervisor.upgrade(),
+    replaced: supervisor.replaced,
+    kill: () => supervisor.kill(),
     async close() {
       await supervisor.stop();
       shared.tickets[Symbol.dispose]();
@@ -126,10 +155,15 @@ interface Premises extends Shared {
   readonly recorder: ReturnType<typeof createRecorder>;
 }
 
+/** How long connections for a listener that has just gone may still be on their way, in milliseconds. */
+const ON_THE_WAY = 1_000;
+
 /** The rooms of one configuration, with the sessions that are in them. */
 interface Generation {
   readonly policy: Policy;
   readonly certificates: CertificateStore;
+  readonly logLevel: Config["logging"]["level"];
+  has(listener: string): boolean;
   accept(listener: string, socket: Socket): Promise<void>;
   /** Nobody comes in any more; it ends with its last session. */
   retire(): void;
@@ -153,11 +187,16 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
 
   let current = await open(config);
   let next: Generation | undefined;
+  /** The one before, for connections that were accepted while it was in use. */
+  let former: Generation | undefined;
   return {
     get open() {
       return live.size;
     },
-    accept: (listener, socket) => current.accept(listener, socket),
+    accept(listener, socket) {
+      const door = [current, former].find((generation) => generation?.has(listener)) ?? current;
+      return door.accept(listener, socket);
+    },
     async prepare(config) {
       try {
         next = await open(config);
@@ -169,9 +208,15 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
     },
     async commit() {
       if (!next) return;
-      current.retire();
+      const old = current;
+      former = current;
       current = next;
       next = undefined;
+      log.level = current.logLevel;
+      setTimeout(() => {
+        if (former === old) former = undefined;
+        old.retire();
+      }, ON_THE_WAY).unref();
     },
     async abandon() {
       next?.retire();
@@ -255,6 +300,8 @@ async function openGeneration(
   const generation: Generation = {
     policy,
     certificates,
+    logLevel: config.logging.level,
+    has: (name) => doors.has(name),
     accept(name, socket) {
       inside += 1;
       return new Promise((resolve) => {

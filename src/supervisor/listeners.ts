@@ -2,13 +2,13 @@ import type { Server, Socket } from "node:net";
 import type { ListenerConfig } from "../config/schema.ts";
 import { type Bound, listenAt } from "../listen/listener.ts";
 
-/** Listening sockets that another process had before, by their address. */
-export type Inherited = ReadonlyMap<string, Server>;
-
 /** One listening socket. A reload can give it another name and other settings. */
 interface Held {
   name: string;
-  bound: Bound;
+  /** Undefined until it listens. */
+  bound: Bound | undefined;
+  /** Rejects with BindError. */
+  readonly listening: Promise<void>;
   /** Whether its name means something to those who carry sessions; until then its connections wait. */
   known: boolean;
   readonly early: Socket[];
@@ -30,22 +30,32 @@ export interface ListenersOptions {
 export class Listeners {
   readonly #options: ListenersOptions;
   #held = new Map<string, Held>();
+  /** Taken over from another process, and not known to be wanted yet. */
+  readonly #inherited = new Map<string, Held>();
 
   constructor(options: ListenersOptions) {
     this.#options = options;
   }
 
   get bound(): readonly Bound[] {
-    return [...this.#held.values()].map(({ name, bound }) => ({ ...bound, name }));
+    return [...this.#held.values()].flatMap(({ name, bound }) => (bound ? { ...bound, name } : []));
   }
 
   /** The sockets, for a process that takes over. */
   get servers(): ReadonlyMap<string, Server> {
-    return new Map([...this.#held].map(([address, { bound }]) => [address, bound.server]));
+    return new Map(
+      [...this.#held].flatMap(([address, { bound }]) => (bound ? [[address, bound.server]] : [])),
+    );
+  }
+
+  /** Listens on in another process's place; whoever comes waits until it is known what for. */
+  adopt(address: string, server: Server): void {
+    const held = this.#hold({ name: address, port: 0 }, server);
+    this.#inherited.set(address, held);
   }
 
   /** Binds what is not bound yet. Throws BindError, and then nothing has changed. */
-  async change(wanted: readonly ListenerConfig[], inherited: Inherited = new Map()): Promise<Change> {
+  async change(wanted: readonly ListenerConfig[]): Promise<Change> {
     const next = new Map<string, Held>();
     const opened: Held[] = [];
     const close = (some: Iterable<Held>): void => {
@@ -54,9 +64,11 @@ export class Listeners {
     try {
       for (const listener of wanted) {
         const address = addressOf(listener);
-        const held = this.#held.get(address) ?? (await this.#open(listener, inherited.get(address)));
-        if (!this.#held.has(address)) opened.push(held);
+        const known = this.#held.get(address) ?? this.#inherited.get(address);
+        const held = known ?? this.#hold(listener);
+        if (!known) opened.push(held);
         next.set(address, held);
+        await held.listening;
       }
     } catch (error) {
       close(opened);
@@ -65,6 +77,8 @@ export class Listeners {
     return {
       commit: () => {
         close([...this.#held].filter(([address]) => !next.has(address)).map(([, held]) => held));
+        close([...this.#inherited].filter(([address]) => !next.has(address)).map(([, held]) => held));
+        this.#inherited.clear();
         this.#held = next;
         for (const listener of wanted) this.#name(next.get(addressOf(listener)), listener.name);
       },
@@ -74,23 +88,24 @@ export class Listeners {
 
   /** Stops accepting, everywhere; what has been accepted goes on. */
   close(): void {
-    for (const held of this.#held.values()) this.#close(held);
+    for (const held of [...this.#held.values(), ...this.#inherited.values()]) this.#close(held);
     this.#held.clear();
+    this.#inherited.clear();
   }
 
-  async #open(listener: ListenerConfig, inherited: Server | undefined): Promise<Held> {
+  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host">, inherited?: Server): Held {
+    const { untouched, take } = this.#options;
     const early: Socket[] = [];
-    const options = {
-      ...listener,
-      untouched: this.#options.untouched,
-      ...(inherited && { inherited }),
-    };
-    const held: Partial<Held> = { name: listener.name, known: false, early };
-    held.bound = await listenAt(options, (socket) => {
-      if (held.known) this.#options.take(held.name as string, socket);
+    const listening = listenAt({ ...listener, untouched, ...(inherited && { inherited }) }, (socket) => {
+      if (held.known) take(held.name, socket);
       else early.push(socket);
+    }).then((bound) => {
+      held.bound = bound;
     });
-    return held as Held;
+    const held: Held = { name: listener.name, known: false, early, listening, bound: undefined };
+    // Heard of where it is waited for.
+    listening.catch(() => {});
+    return held;
   }
 
   #name(held: Held | undefined, name: string): void {
@@ -103,7 +118,7 @@ export class Listeners {
   #close({ bound, early }: Held): void {
     for (const socket of early.splice(0)) socket.destroy();
     // Not waited for: the socket is closed at once, and only those accepted from it live on.
-    void bound.close();
+    void bound?.close();
   }
 }
 

@@ -1,15 +1,21 @@
-import type { Server } from "node:net";
+import type { Outcome } from "../admin/control.ts";
 import { type Admin, startAdmin } from "../admin/server.ts";
+import { difference } from "../config/difference.ts";
+import type { LoadResult } from "../config/load.ts";
+import { formatProblem } from "../config/problem.ts";
 import type { Config } from "../config/schema.ts";
-import type { Bound } from "../listen/listener.ts";
+import { BindError, type Bound } from "../listen/listener.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { exposeSum, METRICS_TYPE } from "../telemetry/snapshot.ts";
 import { createSupervisorMetrics, type SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
+import type { SessionFilter } from "./carrier.ts";
 import type { Crew } from "./crew.ts";
 import type { HandOverOptions } from "./hand-over.ts";
+import { ADMIN, type InheritedAdmin, type Predecessor, startHeir } from "./heir.ts";
 import { descriptorLimit, maxSessions, maxWaiting } from "./limits.ts";
-import { type Inherited, Listeners } from "./listeners.ts";
+import { type Change, Listeners } from "./listeners.ts";
 import { StartError } from "./start-error.ts";
+import type { Spawn } from "./worker-handle.ts";
 
 /** What a crew is told of its surroundings. */
 export interface CrewOptions extends Omit<HandOverOptions, "hands"> {
@@ -22,17 +28,13 @@ export interface SupervisorOptions {
   readonly openCrew: (options: CrewOptions) => Promise<Crew>;
   /** Whether they are other processes than this one. */
   readonly apart: boolean;
-  /** What a gateway that goes away leaves to us, once we are ready to take it. */
-  readonly inheritance?: () => Promise<Inheritance>;
+  /** Reads the configuration anew, for a reload. */
+  readonly load?: (() => LoadResult) | undefined;
+  /** How to start the program anew, for an upgrade. */
+  readonly successor?: Spawn | undefined;
+  /** The gateway that we take over from. */
+  readonly predecessor?: Predecessor | undefined;
 }
-
-export interface Inheritance {
-  readonly listeners: Inherited;
-  readonly admin?: Server;
-}
-
-/** The address of the admin port among listening sockets that are handed on. */
-export const ADMIN = "admin";
 
 /**
  * Holds what must not end while the gateway runs: the listening sockets, the admin port and the crew. It reads no
@@ -47,6 +49,9 @@ export class Supervisor {
   #crew: Crew | undefined;
   #admin: Admin | undefined;
   #stopping: Promise<void> | undefined;
+  #reloading: Promise<unknown> = Promise.resolve();
+  #upgrading = false;
+  readonly #replaced = Promise.withResolvers<void>();
 
   /**
    * Binds every listener or none, then opens the crew. Throws StartError or BindError when something that the
@@ -85,10 +90,45 @@ export class Supervisor {
     return this.#admin?.port ?? 0;
   }
 
+  /** Resolves when another process has taken over. */
+  get replaced(): Promise<void> {
+    return this.#replaced.promise;
+  }
+
   /** Lets sessions end, with their protocol's goodbye and within the drain time; then ends everything else. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  /** Has the program that is installed now take over; then nothing is left for this one but its sessions. */
+  async upgrade(): Promise<Outcome> {
+    const { successor } = this.#options;
+    if (!successor || this.#upgrading || this.#stopping !== undefined)
+      return { ok: false, problems: ["this gateway cannot be upgraded now"] };
+    this.#upgrading = true;
+    const servers = new Map(this.#listeners.servers);
+    if (this.#admin) servers.set(ADMIN, this.#admin.server);
+    const heir = await startHeir(successor, servers);
+    this.#upgrading = false;
+    if ("problem" in heir) {
+      this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
+      return { ok: false, problems: [heir.problem] };
+    }
+    this.#log.info(
+      { pid: heir.pid },
+      "upgraded: another process serves now, and this one lets its sessions end",
+    );
+    this.#admin?.release();
+    this.#replaced.resolve();
+    return { ok: true, done: [`process ${heir.pid} serves now`] };
+  }
+
+  /** Takes the configuration as it is now, whole or not at all; those inside keep what they had. */
+  reload(): Promise<Outcome> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
   }
 
   /** Ends the crew without a word. */
@@ -97,17 +137,18 @@ export class Supervisor {
   }
 
   async #start(): Promise<void> {
-    const { inheritance } = this.#options;
+    const { predecessor } = this.#options;
     // Who takes over is ready before it asks for the ports; others have their ports first, or do not start.
-    const early = inheritance ? undefined : await this.#listeners.change(this.#config.listeners);
+    const early = predecessor ? undefined : await this.#listeners.change(this.#config.listeners);
     this.#crew = await this.#openCrew().catch((error) => {
       early?.undo();
       throw error;
     });
-    const given = await inheritance?.();
-    const change = early ?? (await this.#listeners.change(this.#config.listeners, given?.listeners));
+    const admin = await predecessor?.inherit((address, server) => this.#listeners.adopt(address, server));
+    const change = early ?? (await this.#listeners.change(this.#config.listeners));
     change.commit();
-    this.#admin = await this.#openAdmin(given?.admin);
+    this.#admin = await this.#openAdmin(admin);
+    predecessor?.serving();
   }
 
   #openCrew(): Promise<Crew> {
@@ -127,16 +168,23 @@ export class Supervisor {
     });
   }
 
-  async #openAdmin(inherited: Server | undefined): Promise<Admin> {
-    const { host, port, token } = this.#config.admin;
+  async #openAdmin(inherited: InheritedAdmin | undefined): Promise<Admin> {
+    const { host, port } = this.#config.admin;
     try {
       return await startAdmin({
         host,
         port,
-        ...(token !== undefined && { token }),
+        token: () => this.#config.admin.token,
         ...(inherited && { inherited }),
         metrics: { contentType: METRICS_TYPE, expose: () => this.#expose() },
         notReady: () => this.#notReady(),
+        control: {
+          sessions: async (filter, limit) =>
+            (await this.#crew?.list(filter, limit)) ?? { total: 0, rows: [] },
+          kick: (filter) => this.#kick(filter),
+          reload: () => this.reload(),
+          upgrade: () => this.upgrade(),
+        },
       });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -154,6 +202,60 @@ export class Supervisor {
     const crew = (await this.#crew?.metrics()) ?? [];
     // What cannot be summed is told of this process: of its own metrics, or of the crew's where that is one.
     return exposeSum(this.#options.apart ? [own, ...crew] : [...crew, own]);
+  }
+
+  async #kick(filter: SessionFilter): Promise<number> {
+    const count = (await this.#crew?.kick(filter)) ?? 0;
+    this.#log.warn({ filter, count }, "sessions ended by the operator");
+    return count;
+  }
+
+  async #reload(): Promise<Outcome> {
+    const { load } = this.#options;
+    if (!load || this.#stopping !== undefined) return this.#notReloaded(["this gateway cannot reload now"]);
+    const loaded = load();
+    if (!loaded.ok) return this.#notReloaded(loaded.problems.map(formatProblem));
+    for (const warning of loaded.warnings)
+      this.#log.warn({ problem: formatProblem(warning) }, "configuration");
+    const problems = await this.#swap(loaded.config);
+    return problems.length > 0 ? this.#notReloaded(problems) : this.#reloaded(loaded.config);
+  }
+
+  /** Everything new is there before anything old goes; returns why it cannot be. */
+  async #swap(config: Config): Promise<readonly string[]> {
+    const crew = this.#crew as Crew;
+    let change: Change;
+    try {
+      change = await this.#listeners.change(config.listeners);
+    } catch (error) {
+      if (error instanceof BindError) return [error.message];
+      throw error;
+    }
+    const problems = await crew.prepare(config);
+    if (problems.length > 0) {
+      change.undo();
+      await crew.abandon();
+      return problems;
+    }
+    await crew.commit(config);
+    change.commit();
+    return [];
+  }
+
+  #reloaded(config: Config): Outcome {
+    const { changes, needsRestart } = difference(this.#config, config);
+    this.#config = config;
+    this.#log.level = config.logging.level;
+    this.#metrics.reloads.inc({ outcome: "ok" });
+    const done = [...changes, ...needsRestart.map((key) => `${key} needs a restart`)];
+    this.#log.info(`reloaded: ${done.join(", ") || "nothing has changed"}`);
+    return { ok: true, done };
+  }
+
+  #notReloaded(problems: readonly string[]): Outcome {
+    this.#metrics.reloads.inc({ outcome: "failed" });
+    for (const problem of problems) this.#log.error({ problem }, "not reloaded; everything stays as it was");
+    return { ok: false, problems };
   }
 
   async #stop(): Promise<void> {
