@@ -85,6 +85,8 @@ export interface Postern {
   kill(): void;
   /** Lets sessions end, with their protocol's goodbye and within the drain time; then ends everything else. */
   close(): Promise<void>;
+  /** The same, but sessions are left alone for as long before that. */
+  leave(): Promise<void>;
 }
 
 /** Processes that carry sessions beside the one that starts them. */
@@ -110,6 +112,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     store: new MemoryStore(),
     secret: randomBytes(32),
     tickets: new TicketSecret(),
+    backend: backendNews(log),
     selfSigned: config.tls.selfSigned ? await makeSelfSigned(config) : undefined,
   };
   const supervisor = await Supervisor.start(config, log, {
@@ -129,10 +132,29 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     upgrade: () => supervisor.upgrade(),
     replaced: supervisor.replaced,
     kill: () => supervisor.kill(),
+    async leave() {
+      await supervisor.leave();
+      shared.tickets[Symbol.dispose]();
+    },
     async close() {
       await supervisor.stop();
       shared.tickets[Symbol.dispose]();
     },
+  };
+}
+
+/** One line for each change, whoever of many saw it first. */
+function backendNews(log: Logger): Shared["backend"] {
+  const failing = new Set<string>();
+  return (backend, reason) => {
+    if ((reason !== undefined) === failing.has(backend)) return;
+    if (reason === undefined) {
+      failing.delete(backend);
+      log.info({ backend }, "a backend answers again");
+    } else {
+      failing.add(backend);
+      log.warn({ backend, reason }, "a backend does not answer");
+    }
   };
 }
 
@@ -142,6 +164,8 @@ export interface Shared {
   /** Secret. */
   readonly secret: Uint8Array;
   readonly tickets: TicketSecret;
+  /** Hears when a backend stops answering, and why, and when it answers again. */
+  readonly backend: (name: string, trouble: string | undefined) => void;
   /** The certificate for trying out, where one was made at start. */
   readonly selfSigned?: KeyPair | undefined;
 }
@@ -187,6 +211,7 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
 
   let current = await open(config);
   let next: Generation | undefined;
+  let hurry = new AbortController();
   /** The one before, for connections that were accepted while it was in use. */
   let former: Generation | undefined;
   return {
@@ -225,7 +250,10 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
     metrics: () => metrics.snapshot(),
     list: async (filter, limit) => listSessions(live, filter, limit),
     kick: async (filter) => kickSessions(live, filter),
-    async stop(drainMs) {
+    async stop(drainMs, quietMs) {
+      hurry.abort();
+      hurry = new AbortController();
+      await live.empty(quietMs, hurry.signal);
       for (const generation of generations) generation.close();
       await live.stop(new Refused("shutdown", "the gateway stops"), drainMs);
       current.retire();
@@ -238,7 +266,7 @@ async function openGeneration(
   premises: Premises,
   generations: Set<Generation>,
 ): Promise<Generation> {
-  const { log, metrics, recorder, headers } = premises;
+  const { metrics, recorder, headers, backend } = premises;
   await using rooms = new AsyncDisposableStack();
   const policy = makePolicy(config, premises);
   const certificates = await openCertificates(config, premises, rooms);
@@ -249,10 +277,7 @@ async function openGeneration(
   );
   const sendsAs = openSenders(config);
 
-  const learning = startLearning([...connectors.values()], (name, error) => {
-    if (error) log.warn({ backend: name, reason: error.message }, "a backend does not answer");
-    else log.info({ backend: name }, "a backend answers again");
-  });
+  const learning = startLearning([...connectors.values()], (name, error) => backend(name, error?.message));
   rooms.defer(() => learning.stop());
   await Promise.race([
     learning.firstRound,
@@ -587,6 +612,7 @@ function kickSessions(live: LiveSessions, filter: SessionFilter): number {
 function describeSession(session: Session): SessionRow {
   return {
     id: session.id,
+    pid: process.pid,
     listener: session.frontend.listener,
     protocol: session.protocol.name,
     ip: session.peer.address,

@@ -6,7 +6,6 @@ import { type HashOptions, hash } from "./hash.ts";
 import { reload, upgrade } from "./reload.ts";
 import { run } from "./run.ts";
 import { kick, type Meant, sessions } from "./sessions.ts";
-import { worker } from "./worker.ts";
 
 const DEFAULT_CONFIG = "postern.yaml";
 
@@ -80,8 +79,6 @@ export async function program(argv: readonly string[]): Promise<number> {
     .description("have the program that is installed now take over from a running gateway")
     .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
     .action(async ({ config }: { config: string }) => exit(await upgrade(config)));
-  postern.command("worker", { hidden: true }).action(async () => exit(await worker()));
-
   try {
     await postern.parseAsync(argv);
   } catch (error) {

@@ -39,12 +39,11 @@ export async function run(file: string, takeOver = false): Promise<number> {
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
-    const why = await Promise.race([
-      stopSignal(() => postern.kill()).then((signal) => ({ signal })),
-      postern.replaced.then(() => ({ replaced: true })),
-    ]);
-    log.info(why, "stopping");
-    await postern.close();
+    const stopped = stopSignal(() => postern.kill()).then((signal) => {
+      log.info({ signal }, "stopping");
+      return postern.close();
+    });
+    await Promise.race([stopped, postern.replaced.then(() => postern.leave())]);
     log.info("stopped");
     return 0;
   } catch (error) {

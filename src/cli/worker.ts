@@ -21,7 +21,9 @@ export async function worker(): Promise<number> {
     open(start, store) {
       logger = createLogger(start.config.logging);
       tickets.adopt(start.tickets);
-      return openCarrier(start.config, logger.log, { ...start, store, tickets });
+      const backend = (name: string, trouble: string | undefined): void =>
+        void line.send({ type: "backend", name, trouble });
+      return openCarrier(start.config, logger.log, { ...start, store, tickets, backend });
     },
   });
   logger?.flush();

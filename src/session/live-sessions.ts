@@ -11,7 +11,7 @@ const BETWEEN = 100;
 /** The sessions that are open now, for the metrics, for stopping, listing and kicking. */
 export class LiveSessions {
   readonly #sessions = new Set<Session>();
-  #emptied: (() => void) | undefined;
+  readonly #waiting = new Set<() => void>();
 
   get size(): number {
     return this.#sessions.size;
@@ -27,7 +27,7 @@ export class LiveSessions {
 
   delete(session: Session): void {
     this.#sessions.delete(session);
-    if (this.#sessions.size === 0) this.#emptied?.();
+    if (this.#sessions.size === 0) for (const emptied of this.#waiting) emptied();
   }
 
   /**
@@ -51,21 +51,25 @@ export class LiveSessions {
         asked.add(session);
         if (asked.size % AT_ONCE === 0 && betweenMs >= 1) await delay(betweenMs);
       }
-      await this.#empty(LOOK);
+      await this.empty(LOOK);
     } while (this.#sessions.size > 0 && performance.now() < deadline);
     // Whoever is still at work is cut without a word: a goodbye could land in the middle of a message.
     for (const session of this.#sessions) session.channel.destroy();
   }
 
-  /** Waits until no session is left, `ms` milliseconds at most. */
-  async #empty(ms: number): Promise<void> {
-    if (this.#sessions.size === 0) return;
+  /** Waits until no session is left, `ms` milliseconds at most, or until told not to wait any more. */
+  async empty(ms: number, signal?: AbortSignal): Promise<void> {
+    if (this.#sessions.size === 0 || ms <= 0) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#emptied = () => {
+      const over = (): void => {
         clearTimeout(timer);
+        this.#waiting.delete(over);
+        signal?.removeEventListener("abort", over);
         resolve();
       };
+      const timer = setTimeout(over, ms);
+      this.#waiting.add(over);
+      signal?.addEventListener("abort", over);
     });
   }
 }

@@ -43,9 +43,9 @@ export function alone({ carrier, maxSessions, ...options }: AloneOptions): Crew 
     metrics: async () => [await carrier.metrics()],
     list: (filter, limit) => carrier.list(filter, limit),
     kick: (filter) => carrier.kick(filter),
-    async stop(drainMs) {
+    async stop(drainMs, quietMs) {
       handOver.close();
-      await carrier.stop(drainMs);
+      await carrier.stop(drainMs, quietMs);
     },
     kill() {},
   };

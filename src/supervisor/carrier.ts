@@ -5,6 +5,8 @@ import type { Snapshot } from "../telemetry/snapshot.ts";
 /** What is told of one open session. */
 export interface SessionRow {
   readonly id: string;
+  /** The process that carries it. */
+  readonly pid: number;
   readonly listener: string;
   readonly protocol: string;
   readonly ip: string;
@@ -52,8 +54,11 @@ export interface Carrier extends Questions {
   readonly open: number;
   /** Carries one connection to its end. Never rejects. */
   accept(listener: string, socket: Socket): Promise<void>;
-  /** Ends every session in order, within `drainMs`, and gives everything back. */
-  stop(drainMs: number): Promise<void>;
+  /**
+   * Leaves the sessions alone for `quietMs`, then ends every one in order, within `drainMs`, and gives everything
+   * back. Asked a second time, it does not wait any more.
+   */
+  stop(drainMs: number, quietMs: number): Promise<void>;
 }
 
 /** Whether a session is one of those that are meant. */

@@ -21,7 +21,8 @@ export interface Crew {
   metrics(): Promise<readonly Snapshot[]>;
   list(filter: SessionFilter, limit: number): Promise<Listing>;
   kick(filter: SessionFilter): Promise<number>;
-  stop(drainMs: number): Promise<void>;
+  /** See Carrier. */
+  stop(drainMs: number, quietMs: number): Promise<void>;
   /** Ends without a goodbye. */
   kill(): void;
 }

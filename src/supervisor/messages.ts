@@ -33,8 +33,8 @@ export type ToWorker =
   | { readonly type: "storeAnswers"; readonly answers: readonly StoreAnswer[] }
   /** The secret behind TLS tickets has changed. */
   | { readonly type: "tickets"; readonly secret: Uint8Array }
-  /** Ends every session in order, and then itself. */
-  | { readonly type: "stop"; readonly drainMs: number };
+  /** Ends every session in order, and then itself; see Carrier. */
+  | { readonly type: "stop"; readonly drainMs: number; readonly quietMs: number };
 
 /** Everything that a worker says to the supervisor. */
 export type FromWorker =
@@ -46,6 +46,8 @@ export type FromWorker =
   /** So many of its connections have ended. */
   | { readonly type: "ended"; readonly count: number }
   | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly fault?: string }
+  /** A backend answers, or does not and why. */
+  | { readonly type: "backend"; readonly name: string; readonly trouble?: string | undefined }
   | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
   /** Once a second, as a sign of life. */
   | { readonly type: "beat"; readonly metrics: Snapshot };

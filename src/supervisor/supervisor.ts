@@ -97,8 +97,12 @@ export class Supervisor {
 
   /** Lets sessions end, with their protocol's goodbye and within the drain time; then ends everything else. */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
+    return this.#end(0);
+  }
+
+  /** The same, after sessions have been left alone for as long: nobody has to be gone soon. */
+  leave(): Promise<void> {
+    return this.#end(this.#config.timeouts.drain);
   }
 
   /** Has the program that is installed now take over; then nothing is left for this one but its sessions. */
@@ -258,17 +262,18 @@ export class Supervisor {
     return { ok: false, problems };
   }
 
-  async #stop(): Promise<void> {
+  #end(quietMs: number): Promise<void> {
     // Listeners first, so that nobody comes in while those inside are asked to leave.
     this.#listeners.close();
-    await this.#crew?.stop(this.#config.timeouts.drain);
-    await this.#admin?.close();
+    const stopped = this.#crew?.stop(this.#config.timeouts.drain, quietMs) ?? Promise.resolve();
+    this.#stopping ??= stopped.then(() => this.#admin?.close());
+    return this.#stopping;
   }
 
   /** A start that fails may have clients already, and no port is free before they are gone. */
   async #giveUp(): Promise<void> {
     this.#listeners.close();
-    await this.#crew?.stop(0);
+    await this.#crew?.stop(0, 0);
     await this.#admin?.close();
   }
 }

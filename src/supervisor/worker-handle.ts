@@ -27,6 +27,8 @@ export interface WorkerEvents {
   takeBack(listener: string, socket: Socket): void;
   /** It may have room again. */
   room(): void;
+  /** A backend answers it, or does not and why. */
+  backend(name: string, trouble: string | undefined): void;
 }
 
 interface OnItsWay {
@@ -158,7 +160,10 @@ export class WorkerHandle implements Hand {
     const timer = setTimeout(() => answer.resolve(undefined), timeoutMs);
     this.tell({ type: "question", id, name, args } as Question);
     try {
-      return (await answer.promise) as Answer<Name> | undefined;
+      const answered = (await answer.promise) as Answer<Name> | undefined;
+      // What has been shown of its counters must not be forgotten when it dies before its next sign of life.
+      if (answered && name === "metrics") this.#metrics = answered.value as Snapshot;
+      return answered;
     } finally {
       clearTimeout(timer);
       this.#asked.delete(id);
@@ -166,10 +171,11 @@ export class WorkerHandle implements Hand {
   }
 
   /** Ends its sessions in order, and then itself; resolves when it is gone. */
-  async stop(drainMs: number): Promise<void> {
+  async stop(drainMs: number, quietMs: number): Promise<void> {
     this.#state = "stopping";
-    this.tell({ type: "stop", drainMs });
-    const timer = setTimeout(() => this.kill("it did not end in its drain time"), drainMs + GRACE);
+    this.tell({ type: "stop", drainMs, quietMs });
+    const late = quietMs + drainMs + GRACE;
+    const timer = setTimeout(() => this.kill("it did not end in its drain time"), late);
     await this.ended;
     clearTimeout(timer);
   }
@@ -211,6 +217,9 @@ export class WorkerHandle implements Hand {
         this.#asked
           .get(message.id)
           ?.resolve(message.fault === undefined ? { value: message.value } : undefined);
+        break;
+      case "backend":
+        this.#events.backend(message.name, message.trouble);
         break;
       case "storeCalls":
         void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));

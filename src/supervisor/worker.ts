@@ -96,7 +96,7 @@ class Worker {
         this.#options.tickets(message.secret);
         break;
       case "stop":
-        void this.#stop(message.drainMs, 0);
+        void this.#stop(message.drainMs, message.quietMs, 0);
         break;
     }
   }
@@ -161,11 +161,11 @@ class Worker {
   /** The supervisor died: no new sessions will come, and nobody counts for us any more. */
   async #orphaned(): Promise<void> {
     this.#store.lose();
-    await this.#stop(ORPHAN_DRAIN, 1);
+    await this.#stop(ORPHAN_DRAIN, 0, 1);
   }
 
-  async #stop(drainMs: number, code: number): Promise<void> {
-    await this.#carrier?.stop(drainMs).catch(this.#options.fault);
+  async #stop(drainMs: number, quietMs: number, code: number): Promise<void> {
+    await this.#carrier?.stop(drainMs, quietMs).catch(this.#options.fault);
     // The last words: what was counted since the last sign of life.
     await this.#giveSign().catch(() => {});
     clearInterval(this.#beat);

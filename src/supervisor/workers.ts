@@ -27,6 +27,8 @@ export interface WorkersOptions
   readonly log: Logger;
   readonly metrics: SupervisorMetrics;
   readonly maxSessions: number;
+  /** Hears what each worker says of the backends. */
+  readonly backend: (name: string, trouble: string | undefined) => void;
 }
 
 /** How long an answer for the operator may take, in milliseconds. */
@@ -147,10 +149,10 @@ export class Workers implements Crew {
     return answers.reduce((sum, answer) => sum + (answer?.value ?? 0), 0);
   }
 
-  async stop(drainMs: number): Promise<void> {
+  async stop(drainMs: number, quietMs: number): Promise<void> {
     this.#stopping = true;
     this.#handOver.close();
-    await Promise.all([...this.#workers].map((worker) => worker.stop(drainMs)));
+    await Promise.all([...this.#workers].map((worker) => worker.stop(drainMs, quietMs)));
     clearInterval(this.#watch);
   }
 
@@ -166,7 +168,7 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions, secret, selfSigned, tickets } = this.#options;
+    const { spawn, store, maxSessions, secret, selfSigned, tickets, backend } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
@@ -175,6 +177,7 @@ export class Workers implements Crew {
       maxSessions,
       takeBack: (listener, socket) => this.#takeBack(listener, socket),
       room: () => this.#handOver.look(),
+      backend,
     });
     this.#workers.add(worker);
     void worker.ended.then((end) => {
