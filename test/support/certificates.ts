@@ -12,6 +12,8 @@ export interface Certificate {
 export interface CertificateOptions {
   /** Ended a day ago. */
   readonly expired?: boolean;
+  /** How long it is still good; it is ten days old. Default: 30 days. */
+  readonly endsInMs?: number;
   /** Signed by its own key instead of the authority's. */
   readonly selfSigned?: boolean;
 }
@@ -38,7 +40,7 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
   ]);
   return {
     ca,
-    async issue(names, { expired = false, selfSigned = false } = {}) {
+    async issue(names, { expired = false, selfSigned = false, endsInMs = 30 * DAY_MS } = {}) {
       const leaf = [{ name: "commonName", value: names[0] ?? "nameless" }];
       const cert = sign(
         {
@@ -46,7 +48,7 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
           subject: leaf,
           issuer: selfSigned ? leaf : subject,
           signer: selfSigned ? key : own,
-          endsInMs: expired ? -DAY_MS : 30 * DAY_MS,
+          endsInMs: expired ? -DAY_MS : endsInMs,
         },
         [
           { name: "basicConstraints", cA: false, critical: true },
