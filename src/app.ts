@@ -6,7 +6,13 @@ import { FileSource } from "./auth/file-source.ts";
 import { HashWorkers } from "./auth/password/hash-workers.ts";
 import { ProvenPasswords } from "./auth/proven-passwords.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
-import type { Config, ListenerConfig, SourceConfig } from "./config/schema.ts";
+import {
+  type AcmeConfig,
+  type Config,
+  HTTP_CHALLENGE_PORT,
+  type ListenerConfig,
+  type SourceConfig,
+} from "./config/schema.ts";
 import { loadSenders } from "./config/senders.ts";
 import { type AcceptedPeer, type Bound, bind } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
@@ -28,6 +34,8 @@ import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
+import { openAcme } from "./tls/acme/open.ts";
+import type { Acme, AcmeObserver } from "./tls/acme/renewer.ts";
 import { openCertificateFiles } from "./tls/certificate-files.ts";
 import { CertificateStore } from "./tls/certificate-store.ts";
 import type { ClientAuthorities } from "./tls/client-authorities.ts";
@@ -86,6 +94,8 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const connectors = openServices(config, (protocol, backend, capabilities) =>
     board.learn(protocol, backend, capabilities),
   );
+  const acme = await startAcme(config, certificates, log, metrics);
+  if (acme) rooms.use(acme);
   const sendsAs = openSenders(config);
 
   const learning = startLearning([...connectors.values()], (name, error) => {
@@ -144,6 +154,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     );
   });
   rooms.defer(() => admin.close());
+  acme?.renew();
 
   const running = rooms.move();
   return {
@@ -151,10 +162,11 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     adminPort: admin.port,
     async close() {
       stopping = true;
+      const ordered = acme?.[Symbol.asyncDispose]();
       // Listeners first, so that nobody comes in while those inside are asked to leave.
       const closed = listeners.map((listener) => listener.close());
       await live.stop(new Refused("shutdown", "the gateway stops"), config.timeouts.drain);
-      await Promise.all(closed);
+      await Promise.all([...closed, ordered]);
       await running.disposeAsync();
     },
   };
@@ -341,6 +353,56 @@ function listenerTls({ tls }: Config, listener: ListenerConfig): ListenerTls {
     implicit: listener.tls === "implicit",
     alpn,
     ...(certificate !== "none" && { clients: { certificate, name: tls.clientName } }),
+  };
+}
+
+/** Certificates by ACME, for the store; ordered from `renew` on. */
+async function startAcme(
+  { tls: { acme }, dataDir }: Config,
+  store: CertificateStore,
+  log: Logger,
+  metrics: Metrics,
+): Promise<Acme | undefined> {
+  if (!acme) return undefined;
+  const settings = { httpPort: HTTP_CHALLENGE_PORT, ...acme };
+  const isAlone = store.empty;
+  return openAcme(settings, {
+    dataDir,
+    answers: store,
+    use(pair) {
+      store.setPairs("acme", [pair]);
+      if (isAlone) store.setPairs("selfSigned", []);
+    },
+    showTemporary: isAlone
+      ? async () => store.setPairs("selfSigned", [await selfSigned(acme.domains)])
+      : undefined,
+    observer: watchAcme(acme, log, metrics),
+    hookSaid: (line) => log.info({ line }, "dnsHook says"),
+  }).catch((error: Error) => {
+    throw new StartError(`tls.acme: ${error.message}`);
+  });
+}
+
+function watchAcme({ domains }: AcmeConfig, log: Logger, metrics: Metrics): AcmeObserver {
+  return {
+    inUse(certificate) {
+      const temporary = "no certificate by ACME yet: clients see a temporary one that nobody trusts";
+      if (!certificate) return log.warn({ domains }, temporary);
+      const isOver = certificate.validTo < Date.now();
+      const until = new Date(certificate.validTo);
+      log[isOver ? "warn" : "info"]({ domains, until }, "certificate by ACME in use");
+    },
+    brokenFile: (error) => log.error({ reason: error.message }, "the file of the ACME certificate is broken"),
+    ordered(failure) {
+      metrics.acmeOrders.inc({ outcome: failure ? "failed" : "ok" });
+      if (!failure) return metrics.acmeFailures.set(0);
+      metrics.acmeFailures.inc();
+      const { reason, nextTry, news } = failure;
+      log[news ? "error" : "debug"](
+        { domains, reason, nextTry: new Date(nextTry) },
+        "no certificate by ACME",
+      );
+    },
   };
 }
 

@@ -340,7 +340,6 @@ export class Channel {
     this.#buffer.takeAll();
     this.#clearBytes = clear;
     this.#release(raw);
-    this.#paused = false;
     if (first.length > 0) {
       raw.pause();
       raw.unshift(first);
@@ -513,7 +512,8 @@ export class Channel {
   }
 
   #attach(socket: Socket): void {
-    this.#paused = false;
+    // A listener may hand it over paused.
+    this.#paused = socket.isPaused();
     socket.on("data", this.#onData);
     socket.on("drain", this.#onDrain);
     socket.on("end", this.#onEnd);

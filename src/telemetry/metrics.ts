@@ -83,6 +83,17 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener", "cause"] as const,
     registers,
   });
+  const acmeOrders = new Counter({
+    name: "postern_acme_orders_total",
+    help: "Orders of certificates, by what came of them: ok or failed.",
+    labelNames: ["outcome"] as const,
+    registers,
+  });
+  const acmeFailures = new Gauge({
+    name: "postern_acme_failures",
+    help: "Orders of certificates that failed in a row; 0 when the last one went well.",
+    registers,
+  });
   const bytesOfClosed = new Map<string, { in: number; out: number }>();
 
   new Gauge({
@@ -143,6 +154,8 @@ export function createMetrics(readings: Readings) {
     failures,
     handshakes,
     handshakeFailures,
+    acmeOrders,
+    acmeFailures,
     contentType: registry.contentType,
     /** The text that Prometheus reads. */
     expose: () => registry.metrics(),
