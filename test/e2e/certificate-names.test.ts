@@ -1,41 +1,9 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect as connectTcp } from "node:net";
 import { test } from "node:test";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { certificateAuthority } from "../support/certificates.ts";
 import { openDoor } from "../support/door.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
-import { within } from "../support/waiting.ts";
-
-/** Listens until a line begins so. */
-async function hear(socket: NodeJS.EventEmitter, beginning: string): Promise<void> {
-  let heard = "";
-  while (!heard.split("\r\n").some((line) => line.startsWith(beginning))) {
-    const [chunk] = (await within(5_000, beginning, once(socket, "data"))) as [Buffer];
-    heard += chunk.toString("latin1");
-  }
-}
-
-/** One visit under a name; at port 143 by STARTTLS. */
-async function visit(port: number, startTls: boolean, tls: ConnectionOptions) {
-  const tcp = connectTcp({ port, host: "127.0.0.1" });
-  if (startTls) {
-    await hear(tcp, "* OK ");
-    tcp.write("a STARTTLS\r\n");
-    await hear(tcp, "a OK ");
-  }
-  const socket = connectTls({ ...tls, socket: tcp });
-  let session: Buffer | undefined;
-  socket.on("session", (ticket) => {
-    session = ticket;
-  });
-  socket.write("b NOOP\r\n");
-  await hear(socket, "b OK ");
-  const seen = { names: socket.getPeerX509Certificate()?.subjectAltName, resumed: socket.isSessionReused() };
-  socket.destroy();
-  return { ...seen, session };
-}
+import { visit } from "../support/tls-visits.ts";
 
 test("each host shows its own certificate, and resumes no other host's session", async (t) => {
   const authority = await certificateAuthority();
@@ -64,17 +32,17 @@ test("each host shows its own certificate, and resumes no other host's session",
       await t.test(`${startTls ? "after STARTTLS" : "at once"}, ${maxVersion}`, async () => {
         const port = startTls ? door.ports.starttls : door.ports.implicit;
         const tls = { ca: authority.ca, maxVersion, checkServerIdentity: () => undefined };
-        const first = await visit(port, startTls, { ...tls, servername: "mail.one.example" });
+        const first = await visit(port, { ...tls, servername: "mail.one.example" }, startTls);
         assert.equal(first.names, "DNS:mail.one.example");
-        const second = await visit(port, startTls, { ...tls, servername: "MX.Two.Example" });
+        const second = await visit(port, { ...tls, servername: "MX.Two.Example" }, startTls);
         assert.equal(second.names, "DNS:*.two.example");
-        const stranger = await visit(port, startTls, { ...tls, servername: "else.example" });
+        const stranger = await visit(port, { ...tls, servername: "else.example" }, startTls);
         assert.equal(stranger.names, "DNS:mail.one.example");
         const session = first.session as Buffer;
         const elsewhere = { ...tls, session, servername: "mx.two.example" };
-        assert.equal((await visit(port, startTls, elsewhere)).resumed, false);
+        assert.equal((await visit(port, elsewhere, startTls)).resumed, false);
         const again = { ...tls, session, servername: "mail.one.example" };
-        assert.equal((await visit(port, startTls, again)).resumed, true);
+        assert.equal((await visit(port, again, startTls)).resumed, true);
       });
     }
   }
