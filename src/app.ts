@@ -47,11 +47,11 @@ import { openCertificateFiles } from "./tls/certificate-files.ts";
 import { CertificateStore } from "./tls/certificate-store.ts";
 import type { ClientAuthorities } from "./tls/client-authorities.ts";
 import { followClientAuthorities, readClientAuthorities } from "./tls/client-authority-files.ts";
+import type { CommonTls } from "./tls/common.ts";
 import { failureCause } from "./tls/failure.ts";
 import { type ListenerTls, serverTls } from "./tls/frontend.ts";
-import type { KeyPair } from "./tls/key-pair.ts";
-import { selfSigned } from "./tls/self-signed.ts";
 import { TicketSecret } from "./tls/tickets.ts";
+import { ownTls, type TlsOwner } from "./tls-owner.ts";
 import { CapabilityBoard } from "./upstream/capabilities.ts";
 import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
@@ -108,23 +108,34 @@ export interface StartOptions {
  */
 export async function startPostern(config: Config, log: Logger, more: StartOptions = {}): Promise<Postern> {
   const { processes, load, successor, predecessor } = more;
-  const shared = {
-    store: new MemoryStore(),
-    secret: randomBytes(32),
-    tickets: new TicketSecret(),
-    backend: backendNews(log),
-    selfSigned: config.tls.selfSigned ? await makeSelfSigned(config) : undefined,
-  };
+  await using opening = new AsyncDisposableStack();
+  let tls: TlsOwner | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
     successor,
     predecessor,
     async openCrew(options) {
+      tls = opening.use(await ownTls(config, log, options.metrics));
+      const shared = {
+        store: new MemoryStore(),
+        secret: randomBytes(32),
+        backend: backendNews(log),
+        tls: tls.common,
+      };
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
+    reloaded: (next) => tls?.change(next),
+    standBack: () => tls?.pause(),
+    goOn: () => tls?.renew(),
   });
+  await tls?.renew();
+  const kept = opening.move();
+  const end = async (sessionsEnd: Promise<void>): Promise<void> => {
+    await Promise.all([sessionsEnd, tls?.pause()]);
+    await kept.disposeAsync();
+  };
   return {
     listeners: supervisor.listeners,
     adminPort: supervisor.adminPort,
@@ -132,14 +143,8 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     upgrade: () => supervisor.upgrade(),
     replaced: supervisor.replaced,
     kill: () => supervisor.kill(),
-    async leave() {
-      await supervisor.leave();
-      shared.tickets[Symbol.dispose]();
-    },
-    async close() {
-      await supervisor.stop();
-      shared.tickets[Symbol.dispose]();
-    },
+    leave: () => end(supervisor.leave()),
+    close: () => end(supervisor.stop()),
   };
 }
 
@@ -163,11 +168,9 @@ export interface Shared {
   readonly store: CounterStore;
   /** Secret. */
   readonly secret: Uint8Array;
-  readonly tickets: TicketSecret;
+  readonly tls: CommonTls;
   /** Hears when a backend stops answering, and why, and when it answers again. */
   readonly backend: (name: string, trouble: string | undefined) => void;
-  /** The certificate for trying out, where one was made at start. */
-  readonly selfSigned?: KeyPair | undefined;
 }
 
 /** What outlives a configuration in a process that carries sessions. */
@@ -491,25 +494,22 @@ function makeRelay(config: Config): Rooms["relay"] {
   };
 }
 
-function makeSelfSigned({ hostname }: Config): Promise<KeyPair> {
-  return selfSigned([hostname, "localhost", "127.0.0.1", "::1"]);
-}
-
 /** The certificates, and who is told when their files change. */
 async function openCertificates(
   config: Config,
-  { log, tickets, selfSigned: shared }: Premises,
+  { log, tls }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<CertificateStore> {
-  const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
+  const { certificates, profile, clientCa, clientCrl } = config.tls;
   try {
     const clients = clientCa === undefined ? undefined : await readClientAuthorities(clientCa, clientCrl);
-    const store = new CertificateStore(rooms.use(tickets.follower()), {
+    const tickets = rooms.use(new TicketSecret({ rotateMs: 0 }));
+    const store = new CertificateStore(tickets, {
       profile,
       ...(clients && { clients }),
     });
     const files = openCertificateFiles(store, certificates);
-    if (own) store.setPairs("selfSigned", [shared ?? (await makeSelfSigned(config))]);
+    rooms.use(tls.follow(store, tickets));
     rooms.use(
       files.follow({
         onSwapped: (path) => log.info({ path }, "certificate taken"),

@@ -5,6 +5,7 @@ import { loadConfig } from "../config/load.ts";
 import { formatProblem, type Problem } from "../config/problem.ts";
 import type { Config } from "../config/schema.ts";
 import { loadSenders } from "../config/senders.ts";
+import { acmeState } from "./acme-state.ts";
 import { probe } from "./probe.ts";
 
 const MAX_USERS_BYTES = 32 * 1024 * 1024;
@@ -17,6 +18,7 @@ export async function check(file: string, options: { readonly probe?: boolean } 
   const result = loadConfig(file);
   for (const warning of result.warnings) console.log(`warning: ${formatProblem(warning)}`);
   const problems = result.ok ? await problemsOfFiles(result.config) : result.problems;
+  for (const line of result.ok ? await acmeState(result.config) : []) console.log(line);
   if (problems.length === 0) {
     if (result.ok) for (const line of describeCertificates(result.config.tls.certificates)) console.log(line);
     console.log(`${file}: good`);

@@ -1,7 +1,7 @@
 import { openCarrier } from "../app.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";
-import { TicketSecret } from "../tls/tickets.ts";
+import { CommonTls } from "../tls/common.ts";
 
 /** `postern worker`: what the gateway starts to carry sessions; nothing for people. */
 export async function worker(): Promise<number> {
@@ -13,17 +13,17 @@ export async function worker(): Promise<number> {
   let logger: ReturnType<typeof createLogger> | undefined;
   const fault = (error: unknown): void => logger?.log.error({ err: error }, "a fault of the gateway");
   process.on("uncaughtException", fault);
-  const tickets = new TicketSecret({ rotateMs: 0 });
+  let tls: CommonTls | undefined;
   const code = await runWorker({
     line,
     fault,
-    tickets: (secret) => tickets.adopt(secret),
+    tls: (state) => tls?.change(state),
     open(start, store) {
       logger = createLogger(start.config.logging);
-      tickets.adopt(start.tickets);
+      tls = new CommonTls(start.tls);
       const backend = (name: string, trouble: string | undefined): void =>
         void line.send({ type: "backend", name, trouble });
-      return openCarrier(start.config, logger.log, { ...start, store, tickets, backend });
+      return openCarrier(start.config, logger.log, { ...start, store, tls, backend });
     },
   });
   logger?.flush();

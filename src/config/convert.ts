@@ -4,7 +4,7 @@ import { childPointer } from "./document.ts";
 import type { Report } from "./report.ts";
 import type { SchemaNode } from "./schema-node.ts";
 import { readSecret, type SecretSource } from "./secrets.ts";
-import { parseDuration, parseLimit, parseSize } from "./units.ts";
+import { LONGEST_PERIOD_MS, parseDuration, parseLimit, parseSize } from "./units.ts";
 
 /** What conversion needs to know besides schema and value. */
 export interface Surroundings {
@@ -71,10 +71,14 @@ function fromUnit(schema: SchemaNode, value: unknown, pointer: string, around: S
   switch (schema.unit) {
     case "duration":
       return parseDuration(String(value));
+    case "period":
+      return parseDuration(String(value), LONGEST_PERIOD_MS);
     case "size":
       return parseSize(String(value));
     case "path":
       return resolve(around.folder, String(value));
+    case "command":
+      return toCommand(value as string[], around);
     case "list":
       return Array.isArray(value) ? value : [value];
     case "limit":
@@ -84,6 +88,11 @@ function fromUnit(schema: SchemaNode, value: unknown, pointer: string, around: S
     default:
       return value;
   }
+}
+
+/** A program and its arguments; only the program is a path. */
+function toCommand([program = "", ...args]: readonly string[], { folder }: Surroundings): string[] {
+  return [resolve(folder, program), ...args];
 }
 
 function fetchSecret(

@@ -14,7 +14,16 @@ export interface SchemaNode {
   readonly default?: unknown;
   readonly description?: string;
   /** How the loader turns the written value into the loaded one. */
-  readonly unit?: "duration" | "size" | "path" | "secret" | "list" | "limit" | "endpoint";
+  readonly unit?:
+    | "duration"
+    | "period"
+    | "size"
+    | "path"
+    | "command"
+    | "secret"
+    | "list"
+    | "limit"
+    | "endpoint";
   /** What is valid here, in an operator's words. */
   readonly valid?: string;
   /** What an absent key means, when the loader works it out. */

@@ -57,6 +57,12 @@ function duration(notes: Notes) {
   });
 }
 
+/** A duration of up to ten years: a point in time is reckoned from it, no timer waits for it. */
+function period(notes: Notes) {
+  const valid = "a duration such as 12h or 30d, more than 0 and at most 3650d";
+  return Type.Unsafe<number>({ ...duration(notes), format: "period", unit: "period", valid });
+}
+
 /** Written `50MiB`; loaded as bytes. */
 function size(notes: Notes) {
   return Type.Unsafe<number>({
@@ -77,6 +83,17 @@ function durationOrOff(notes: Notes) {
 /** Written relative to the configuration file; loaded absolute. */
 function path(notes: Notes) {
   return Type.String({ minLength: 1, unit: "path", valid: "a path, relative to this file", ...notes });
+}
+
+/** Written as a program, by its path, and its arguments; loaded with the path absolute. Never given to a shell. */
+function command(notes: Notes) {
+  const valid = "a list of a program's path, relative to this file, and its arguments";
+  return Type.Array(Type.String({ minLength: 1, format: "printable" }), {
+    minItems: 1,
+    unit: "command",
+    valid,
+    ...notes,
+  });
 }
 
 /** Written as text or as where to find it; loaded as the text. */
@@ -137,6 +154,83 @@ const CertificateSchema = mapping(
   { description: "One certificate with its key: `cert` and `key`, or `pkcs12`." },
 );
 
+/** RFC 8555 8.3: where the authority knocks for http-01. */
+export const HTTP_CHALLENGE_PORT = 80;
+
+const AcmeSchema = mapping(
+  {
+    directory: Type.String({
+      format: "https-url",
+      valid: "the https:// address of an ACME directory",
+      description:
+        "The authority's ACME directory. To give it, with `email`, is to agree to the authority's terms of service.",
+    }),
+    email: Type.String({
+      format: "mail-address",
+      valid: "a mail address",
+      description: "Where the authority may write to.",
+    }),
+    domains: Type.Array(
+      Type.String({
+        format: "certificate-name",
+        valid: "a host name in lower case such as mail.example.org, or *.example.org",
+      }),
+      {
+        minItems: 1,
+        maxItems: 100,
+        uniqueItems: true,
+        description: "The names of the one certificate. Wildcards need `dns-01`.",
+      },
+    ),
+    challenge: choice(["http-01", "tls-alpn-01", "dns-01"], {
+      default: "http-01",
+      description:
+        "How the authority sees that the names are ours. `http-01`: it connects to port 80. `tls-alpn-01`: it connects to port 443, which must lead to a listener with implicit TLS. `dns-01`: it looks for a TXT record, which `dnsHook` writes.",
+    }),
+    httpHost: Type.Optional(
+      host({
+        description:
+          "The address of the listener for `http-01`; without it every address. It is open as long as Postern runs and answers nothing but challenges.",
+      }),
+    ),
+    httpPort: Type.Optional(
+      port(1, {
+        computed: `\`${HTTP_CHALLENGE_PORT}\` with http-01`,
+        description: "Its port. Another one helps only where port 80 leads to it.",
+      }),
+    ),
+    dnsHook: Type.Optional(
+      command({
+        description:
+          "Run as `PROGRAM … present|cleanup DOMAIN RECORD VALUE`, without a shell; `present` ends with 0 when the TXT record can be seen, within 5 minutes.",
+      }),
+    ),
+    ca: Type.Optional(
+      path({
+        description: "For a private ACME server: the authorities to trust instead of the system's, PEM.",
+      }),
+    ),
+    eab: Type.Optional(
+      mapping(
+        {
+          kid: text({ description: "The key's identifier." }),
+          hmacKey: secret({ description: "The key, in base64url as authorities give it." }),
+        },
+        { description: "External account binding, where the authority asks for it." },
+      ),
+    ),
+    keyType: choice(["ecdsa", "rsa"], {
+      default: "ecdsa",
+      description: "The certificate's key: ECDSA P-256, or RSA with 2048 bits for very old clients.",
+    }),
+    renewBefore: period({
+      default: "30d",
+      description: "How long before its end the certificate is renewed; at most a third of its life.",
+    }),
+  },
+  { description: "A certificate by ACME (RFC 8555), renewed in time and kept below `dataDir`." },
+);
+
 const TlsSchema = mapping(
   {
     certificates: Type.Array(CertificateSchema, {
@@ -144,6 +238,7 @@ const TlsSchema = mapping(
       description:
         "Chosen by SNI from the names inside each; the first is the default. Watched, and swapped live.",
     }),
+    acme: Type.Optional(AcmeSchema),
     selfSigned: flag({ default: false, description: "Make a certificate at start, for trying out." }),
     profile: choice(["modern", "intermediate", "legacy"], {
       default: "intermediate",
@@ -617,6 +712,7 @@ export type Config = DeepReadonly<Static<typeof ConfigSchema>>;
 export type ListenerConfig = Config["listeners"][number];
 export type AuthenticationConfig = Config["authentication"];
 export type SourceConfig = AuthenticationConfig["sources"][number];
+export type AcmeConfig = NonNullable<Config["tls"]["acme"]>;
 export type BackendConfig = Config["backends"][string];
 export type PolicyConfig = Config["policy"];
 export type LimitConfig = PolicyConfig["limits"][number];

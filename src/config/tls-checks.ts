@@ -1,3 +1,4 @@
+import { checkAcme } from "./acme-checks.ts";
 import { checkAuthorities, checkCertificatePair, checkRevocationLists } from "./certificate-files.ts";
 import type { Entry } from "./entries.ts";
 import type { Report } from "./report.ts";
@@ -7,11 +8,12 @@ import type { BackendConfig, Config, ListenerConfig } from "./schema.ts";
 export function checkTls(config: Config, listeners: readonly Entry<ListenerConfig>[], report: Report): void {
   if (report.whole("/tls")) checkCertificates(config, report);
   if (!report.whole("/tls") || !report.whole("/listeners")) return;
-  if (config.tls.certificates.length > 0 || config.tls.selfSigned) return;
+  if (config.tls.acme) checkAcme(config.tls.acme, config, report);
+  if (config.tls.certificates.length > 0 || config.tls.acme || config.tls.selfSigned) return;
   const needed = listeners.some(({ value }) => value.tls === "implicit" || value.requireTls);
   if (needed)
     report.error("/tls", "has no certificate, and there are listeners that need one", {
-      valid: "certificates: [{ cert: PATH, key: PATH }], or selfSigned: true",
+      valid: "certificates: [{ cert: PATH, key: PATH }], acme, or selfSigned: true",
     });
   else report.warn("/tls", "has no certificate, so no client can use TLS");
 }

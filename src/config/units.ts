@@ -1,5 +1,7 @@
 /** Node's timers cannot wait longer than 2^31 - 1 ms and fire at once instead, so no duration may be longer. */
 export const LONGEST_DURATION_MS = 24 * 86_400_000;
+/** For what no timer waits for in one go. */
+export const LONGEST_PERIOD_MS = 3_650 * 86_400_000;
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
@@ -15,9 +17,9 @@ export interface Limit {
 }
 
 /** Milliseconds of `500ms`, `10s`, `5m`, `1h` or `1d`; undefined when it is not one or is longer than 24d. */
-export function parseDuration(text: string): number | undefined {
+export function parseDuration(text: string, longest = LONGEST_DURATION_MS): number | undefined {
   const milliseconds = parseQuantity(text, DURATION_PATTERN, MILLISECONDS);
-  return milliseconds !== undefined && milliseconds <= LONGEST_DURATION_MS ? milliseconds : undefined;
+  return milliseconds !== undefined && milliseconds <= longest ? milliseconds : undefined;
 }
 
 /** The shortest exact text for a whole number of milliseconds, in the greatest unit that divides it. */

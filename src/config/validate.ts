@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { ConfigSchema } from "./schema.ts";
 import { ANNOTATIONS, asWritten, type SchemaNode } from "./schema-node.ts";
-import { parseDuration, parseLimit } from "./units.ts";
+import { LONGEST_PERIOD_MS, parseDuration, parseLimit } from "./units.ts";
 
 /** The schema of the file as written, annotations included. */
 export const WrittenSchema: SchemaNode = asWritten(ConfigSchema as object);
@@ -36,6 +36,10 @@ function newAjv(): Ajv {
 const FORMATS: Record<string, (text: string) => boolean> = {
   "duration-some": (text) => (parseDuration(text) ?? 0) > 0,
   "duration-any": (text) => parseDuration(text) !== undefined,
+  period: (text) => (parseDuration(text, LONGEST_PERIOD_MS) ?? 0) > 0,
+  "https-url": isHttpsUrl,
+  "certificate-name": isCertificateName,
+  "mail-address": (text) => /^[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$/.test(text),
   limit: (text) => parseLimit(text) !== undefined,
   network: isNetwork,
   host: (text) => isIP(text) !== 0 || isHostName(text),
@@ -55,6 +59,17 @@ function isHostName(text: string): boolean {
   const name = text.endsWith(".") ? text.slice(0, -1) : text;
   if (name.length === 0 || name.length > 253 || /^[0-9.]+$/.test(name)) return false;
   return name.split(".").every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
+}
+
+function isHttpsUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
+}
+
+/** RFC 6125 6.4.3: a wildcard is one whole label, the leftmost. */
+function isCertificateName(text: string): boolean {
+  const name = text.startsWith("*.") ? text.slice(2) : text;
+  return isHostName(name) && /^[a-z0-9.-]*[a-z0-9]$/.test(name);
 }
 
 function isTemplate(text: string): boolean {

@@ -3,6 +3,7 @@ import type { TLSSocket } from "node:tls";
 import { Refused } from "../refusal.ts";
 import { LineBuffer } from "../wire/line-buffer.ts";
 import { keep, writeKept } from "./borrowed.ts";
+import { Deadline } from "./deadline.ts";
 
 /** The other side has closed the connection, or it broke. Not a refusal: nobody is left to hear one. */
 export class ChannelClosed extends Error {
@@ -89,13 +90,10 @@ export class Channel {
     read: undefined,
     write: undefined,
   };
-  /** The deadline that holds, while one does: what it is called, how long it is, and when it is over. */
-  #late: (() => Refused) | undefined;
-  #patienceMs = 0;
-  #dueAt = 0;
-  /** Fires at the deadline or before it, and then looks again. */
-  #timer: NodeJS.Timeout | undefined;
-  #firesAt = 0;
+  readonly #deadline = new Deadline((overdue) => {
+    this.#overdue = overdue;
+    this.#wakeAll();
+  });
   #overdue: Refused | undefined;
   /** Who takes what arrives as it arrives. */
   #pump: ((chunk: Buffer) => void) | undefined;
@@ -147,14 +145,11 @@ export class Channel {
    */
   setDeadline(ms: number, late: () => Refused): void {
     this.#overdue = undefined;
-    this.#late = late;
-    this.#patienceMs = ms;
-    this.refreshDeadline();
-    if (!this.#timer || this.#firesAt > this.#dueAt) this.#arm(ms);
+    this.#deadline.set(ms, late);
   }
 
   clearDeadline(): void {
-    this.#late = undefined;
+    this.#deadline.clear();
   }
 
   /**
@@ -252,7 +247,7 @@ export class Channel {
 
   /** Begins the deadline's time anew, for one that is about silence. */
   refreshDeadline(): void {
-    this.#dueAt = performance.now() + this.#patienceMs;
+    this.#deadline.refresh();
   }
 
   /** Reads `count` bytes and forgets them, never holding more of them than what one read brings. */
@@ -340,7 +335,6 @@ export class Channel {
     this.#buffer.takeAll();
     this.#clearBytes = clear;
     this.#release(raw);
-    this.#paused = false;
     if (first.length > 0) {
       raw.pause();
       raw.unshift(first);
@@ -358,7 +352,7 @@ export class Channel {
 
   /** Lets go of the socket: no listener, timer or budget of the channel is left on it. */
   detach(): Detached {
-    this.#disarm();
+    this.#deadline.end();
     this.#release(this.#socket);
     this.#socket.pause();
     this.#onLeave.clear();
@@ -367,7 +361,7 @@ export class Channel {
 
   /** Says goodbye in order: flushes what is written, then FIN. A peer that stays is cut off after `lingerMs`. */
   end(lingerMs = 2_000): void {
-    this.#disarm();
+    this.#deadline.end();
     const socket = this.#socket;
     if (socket.destroyed) return;
     // Half a handshake carries no goodbye.
@@ -387,7 +381,7 @@ export class Channel {
 
   /** Cuts the connection now. */
   destroy(): void {
-    this.#disarm();
+    this.#deadline.end();
     this.#socket.destroy();
   }
 
@@ -415,30 +409,6 @@ export class Channel {
   #mustBeOpen(): void {
     if (this.#overdue) throw this.#overdue;
     if (this.#broken || this.#ended) throw this.#closed();
-  }
-
-  #arm(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#firesAt = performance.now() + ms;
-    this.#timer = setTimeout(() => this.#look(), ms);
-  }
-
-  #disarm(): void {
-    this.#late = undefined;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #look(): void {
-    this.#timer = undefined;
-    if (!this.#late) return;
-    const left = this.#dueAt - performance.now();
-    // A timer may fire a fraction of a millisecond early.
-    if (left >= 1) this.#arm(left);
-    else {
-      this.#overdue = this.#late();
-      this.#wakeAll();
-    }
   }
 
   #pause(): void {
@@ -513,7 +483,8 @@ export class Channel {
   }
 
   #attach(socket: Socket): void {
-    this.#paused = false;
+    // A listener may hand it over paused.
+    this.#paused = socket.isPaused();
     socket.on("data", this.#onData);
     socket.on("drain", this.#onDrain);
     socket.on("end", this.#onEnd);

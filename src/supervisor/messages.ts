@@ -1,5 +1,6 @@
 import type { Config } from "../config/schema.ts";
 import type { Snapshot } from "../telemetry/snapshot.ts";
+import type { CommonState } from "../tls/common.ts";
 import type { Questions } from "./carrier.ts";
 import type { StoreAnswer, StoreCall } from "./remote-store.ts";
 
@@ -10,8 +11,7 @@ export interface WorkerStart {
   readonly config: Config;
   /** What all workers have in common. Secret. */
   readonly secret: Uint8Array;
-  readonly tickets: Uint8Array;
-  readonly selfSigned?: { readonly cert: string; readonly key: string } | undefined;
+  readonly tls: CommonState;
 }
 
 /** One of the questions, to be answered under its number. */
@@ -31,8 +31,8 @@ export type ToWorker =
   | { readonly type: "connection"; readonly id: number; readonly listener: string }
   | Question
   | { readonly type: "storeAnswers"; readonly answers: readonly StoreAnswer[] }
-  /** The secret behind TLS tickets has changed. */
-  | { readonly type: "tickets"; readonly secret: Uint8Array }
+  /** Tickets or certificates have changed. */
+  | { readonly type: "tls"; readonly state: CommonState }
   /** Ends every session in order, and then itself; see Carrier. */
   | { readonly type: "stop"; readonly drainMs: number; readonly quietMs: number };
 

@@ -30,6 +30,11 @@ export interface SupervisorOptions {
   readonly apart: boolean;
   /** Reads the configuration anew, for a reload. */
   readonly load?: (() => LoadResult) | undefined;
+  /** Hears of each new configuration. */
+  readonly reloaded: (config: Config) => Promise<void> | undefined;
+  /** Lets go of what only one gateway can have, for an upgrade, and takes it again when that came to nothing. */
+  readonly standBack: () => Promise<void> | undefined;
+  readonly goOn: () => Promise<void> | undefined;
   /** How to start the program anew, for an upgrade. */
   readonly successor?: Spawn | undefined;
   /** The gateway that we take over from. */
@@ -113,10 +118,12 @@ export class Supervisor {
     this.#upgrading = true;
     const servers = new Map(this.#listeners.servers);
     if (this.#admin) servers.set(ADMIN, this.#admin.server);
+    await this.#options.standBack();
     const heir = await startHeir(successor, servers);
     this.#upgrading = false;
     if ("problem" in heir) {
       this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
+      await this.#options.goOn();
       return { ok: false, problems: [heir.problem] };
     }
     this.#log.info(
@@ -243,6 +250,7 @@ export class Supervisor {
     }
     await crew.commit(config);
     change.commit();
+    await this.#options.reloaded(config);
     return [];
   }
 

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Config } from "../config/schema.ts";
 import { receive } from "../listen/listener.ts";
 import type { CounterStore } from "../policy/store/store.ts";
+import type { CommonState } from "../tls/common.ts";
 import type { Carrier, Questions } from "./carrier.ts";
 import type { FromWorker, Question, ToWorker, WorkerStart } from "./messages.ts";
 import { RemoteStore } from "./remote-store.ts";
@@ -43,8 +44,8 @@ export interface WorkerOptions {
   readonly line: WorkerLine;
   /** Makes the rooms. Throws StartError when it cannot. */
   readonly open: (start: WorkerStart, store: CounterStore) => Promise<Carrier>;
-  /** The secret behind TLS tickets has changed. */
-  readonly tickets: (secret: Uint8Array) => void;
+  /** Tickets or certificates have changed. */
+  readonly tls: (state: CommonState) => void;
   /** What nobody expected. */
   readonly fault: (error: unknown) => void;
 }
@@ -92,8 +93,8 @@ class Worker {
       case "storeAnswers":
         this.#store.answered(message.answers);
         break;
-      case "tickets":
-        this.#options.tickets(message.secret);
+      case "tls":
+        this.#options.tls(message.state);
         break;
       case "stop":
         void this.#stop(message.drainMs, message.quietMs, 0);

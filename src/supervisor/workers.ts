@@ -4,6 +4,7 @@ import type { CounterStore } from "../policy/store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { retain, type Snapshot } from "../telemetry/snapshot.ts";
 import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
+import type { CommonTls } from "../tls/common.ts";
 import type { Listing, SessionFilter } from "./carrier.ts";
 import type { Crew } from "./crew.ts";
 import { HandOver, type HandOverOptions } from "./hand-over.ts";
@@ -12,18 +13,12 @@ import { StartError } from "./start-error.ts";
 import { StoreDesk } from "./store-desk.ts";
 import { type Spawn, type WorkerEnd, WorkerHandle } from "./worker-handle.ts";
 
-export interface WorkersOptions
-  extends Omit<HandOverOptions, "hands">,
-    Pick<WorkerStart, "secret" | "selfSigned"> {
+export interface WorkersOptions extends Omit<HandOverOptions, "hands">, Pick<WorkerStart, "secret"> {
   readonly count: number;
   readonly spawn: Spawn;
   readonly config: Config;
   readonly store: CounterStore;
-  /** The secret behind TLS tickets, and who hears when it changes. */
-  readonly tickets: {
-    readonly secret: Uint8Array;
-    onChange(listener: (secret: Uint8Array) => void): unknown;
-  };
+  readonly tls: CommonTls;
   readonly log: Logger;
   readonly metrics: SupervisorMetrics;
   readonly maxSessions: number;
@@ -76,8 +71,8 @@ export class Workers implements Crew {
     this.#options = options;
     this.#config = options.config;
     this.#handOver = new HandOver({ ...options, hands: () => this.#workers });
-    options.tickets.onChange((secret) => {
-      for (const worker of this.#workers) worker.tell({ type: "tickets", secret });
+    options.tls.onChange((state) => {
+      for (const worker of this.#workers) worker.tell({ type: "tls", state });
     });
     this.#watch = setInterval(() => this.#look(), LOOK);
   }
@@ -168,11 +163,11 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions, secret, selfSigned, tickets, backend } = this.#options;
+    const { spawn, store, maxSessions, secret, tls, backend } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
-      start: { worker: number, config: this.#config, secret, selfSigned, tickets: tickets.secret },
+      start: { worker: number, config: this.#config, secret, tls: tls.state },
       desk: new StoreDesk(store),
       maxSessions,
       takeBack: (listener, socket) => this.#takeBack(listener, socket),

@@ -47,6 +47,17 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       labelNames: ["outcome"] as const,
       registers,
     }),
+    acmeOrders: new Counter({
+      name: "postern_acme_orders_total",
+      help: "Orders of certificates, by what came of them: ok or failed.",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
+    acmeFailures: new Gauge({
+      name: "postern_acme_failures",
+      help: "Orders of certificates that failed in a row; 0 when the last one went well.",
+      registers,
+    }),
     snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,
   };
 }

@@ -20,24 +20,11 @@ export interface TicketSecretOptions {
 export class TicketSecret implements Disposable {
   #secret: Uint8Array;
   readonly #timer: NodeJS.Timeout | undefined;
-  #leave: (() => void) | undefined;
   readonly #listeners = new Set<(secret: Uint8Array) => void>();
 
   constructor({ secret = randomBytes(SECRET_BYTES), rotateMs = ROTATE_MS }: TicketSecretOptions = {}) {
     this.#secret = checked(secret);
     if (rotateMs > 0) this.#timer = setInterval(() => this.rotate(), rotateMs).unref();
-  }
-
-  /** What whoever should resume the same sessions has to have. Secret. */
-  get secret(): Uint8Array {
-    return this.#secret;
-  }
-
-  /** One that changes with this one, until it is disposed of: for users that do not live as long. */
-  follower(): TicketSecret {
-    const follower = new TicketSecret({ secret: this.#secret, rotateMs: 0 });
-    follower.#leave = this.onChange((secret) => follower.adopt(secret));
-    return follower;
   }
 
   /** The keys of one purpose: no ticket made for one is any good for another. */
@@ -66,7 +53,6 @@ export class TicketSecret implements Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    this.#leave?.();
     this.#listeners.clear();
   }
 }

@@ -44,7 +44,10 @@ async function packagesUsed(folder: string): Promise<string[]> {
   for (const file of await readdir(folder, { recursive: true })) {
     if (!file.endsWith(".js")) continue;
     const text = await readFile(join(folder, file), "utf8");
-    for (const [, from = ""] of text.matchAll(/^(?:import|export) .*?from "([^".][^"]*)"/gms)) {
+    const statements = text.matchAll(/^(?:import|export) .*?from "([^".][^"]*)"/gms);
+    // What is loaded only when it is needed.
+    const calls = text.matchAll(/\bimport\("([^".][^"]*)"\)/g);
+    for (const [, from = ""] of [...statements, ...calls]) {
       if (!from.startsWith("node:"))
         used.add(
           from

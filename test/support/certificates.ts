@@ -12,6 +12,8 @@ export interface Certificate {
 export interface CertificateOptions {
   /** Ended a day ago. */
   readonly expired?: boolean;
+  /** How long it is still good; it is ten days old. Default: 30 days. */
+  readonly endsInMs?: number;
   /** Signed by its own key instead of the authority's. */
   readonly selfSigned?: boolean;
   /** Instead of the first name. */
@@ -46,7 +48,14 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
     ca,
     async issue(
       names,
-      { expired = false, selfSigned = false, commonName, altNames, usage = "serverAuth" } = {},
+      {
+        expired = false,
+        selfSigned = false,
+        endsInMs = 30 * DAY_MS,
+        commonName,
+        altNames,
+        usage = "serverAuth",
+      } = {},
     ) {
       const leaf = [{ name: "commonName", value: commonName ?? names[0] ?? "nameless" }];
       const cert = sign(
@@ -55,7 +64,7 @@ export async function certificateAuthority(name = "Postern test authority"): Pro
           subject: leaf,
           issuer: selfSigned ? leaf : subject,
           signer: selfSigned ? key : own,
-          endsInMs: expired ? -DAY_MS : 30 * DAY_MS,
+          endsInMs: expired ? -DAY_MS : endsInMs,
         },
         [
           { name: "basicConstraints", cA: false, critical: true },

@@ -18,6 +18,8 @@ export interface DoorOptions {
   readonly authority: Authority;
   readonly users: Readonly<Record<string, User>>;
   readonly backends: Readonly<Record<string, Peer>>;
+  /** Further files beside postern.yaml. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Keys of single backends, beside those that follow from the peer. */
   readonly backendKeys?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Keys of both listeners. */
@@ -59,7 +61,12 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const own = await options.authority.issue(["localhost", "127.0.0.1"]);
   const gateway = await startGateway({
     users: options.users,
-    files: { "door.pem": own.cert, "door.key": own.key, "backends.pem": options.authority.ca },
+    files: {
+      "door.pem": own.cert,
+      "door.key": own.key,
+      "backends.pem": options.authority.ca,
+      ...options.files,
+    },
     config: {
       hostname: "door.example.org",
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },

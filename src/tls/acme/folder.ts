@@ -1,0 +1,106 @@
+import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type AcmeCertificate, joinPair, readPair } from "./certificate.ts";
+import { newKey } from "./keys.ts";
+
+const MAX_FILE_BYTES = 1 << 20;
+
+/** What a failed order leaves for the next start. */
+export interface FailedTry {
+  readonly at: number;
+  readonly reason: string;
+  /** No new try before this time: the authority's wish. */
+  readonly notBefore: number;
+}
+
+/** Where ACME keeps its files below `dataDir`: one folder for each authority, as what is good at one is not at another. */
+export class AcmeFolder {
+  readonly path: string;
+  /** Key and chain in one file: what replaces both is one rename. */
+  readonly certificatePath: string;
+  readonly #root: string;
+
+  constructor(dataDir: string, { directory, domains }: { directory: string; domains: readonly string[] }) {
+    const { host, pathname } = new URL(directory);
+    this.#root = join(dataDir, "acme");
+    this.path = join(this.#root, `${host}${pathname}`.replaceAll(/[^A-Za-z0-9.]+/g, "-"));
+    this.certificatePath = join(this.path, `${domains[0]?.replace("*", "_")}.pem`);
+  }
+
+  /** Makes the folders, for us alone. Throws when they cannot be had. */
+  async open(): Promise<void> {
+    await mkdir(this.path, { recursive: true, mode: 0o700 });
+    for (const folder of [this.#root, this.path]) await chmod(folder, 0o700);
+  }
+
+  /** The key that the account at the authority hangs on; made when there is none. */
+  async accountKey(): Promise<string> {
+    const path = join(this.path, "account.key");
+    const known = await readIfThere(path);
+    if (known !== undefined) return known;
+    const key = await newKey("ecdsa");
+    await replaceFile(path, key);
+    return key;
+  }
+
+  /** The certificate that is there. Throws when the file is broken. */
+  async readCertificate(): Promise<AcmeCertificate | undefined> {
+    const text = await readIfThere(this.certificatePath);
+    return text === undefined ? undefined : readPair(text);
+  }
+
+  async writeCertificate(certificate: AcmeCertificate): Promise<void> {
+    await replaceFile(this.certificatePath, joinPair(certificate));
+  }
+
+  /** How the last order failed, unless it went well. */
+  async readFailure(): Promise<FailedTry | undefined> {
+    try {
+      const { at, reason, notBefore } = Object(JSON.parse((await readIfThere(this.#failurePath)) ?? "null"));
+      if (typeof at !== "number" || typeof notBefore !== "number") return undefined;
+      return { at, notBefore, reason: String(reason) };
+    } catch {
+      return undefined;
+    }
+  }
+
+  async writeFailure(failure: FailedTry | undefined): Promise<void> {
+    if (failure) await replaceFile(this.#failurePath, `${JSON.stringify(failure)}\n`);
+    else await rm(this.#failurePath, { force: true });
+  }
+
+  get #failurePath(): string {
+    return join(this.path, "failed.json");
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    if ((await stat(path)).size > MAX_FILE_BYTES) throw new Error("it is too large");
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Whoever reads, and whenever the power fails: the old content whole, or the new one whole. */
+async function replaceFile(path: string, content: string): Promise<void> {
+  const fresh = `${path}.new`;
+  // Left by a crash, perhaps; and nothing is written through a link that somebody laid there.
+  await rm(fresh, { force: true });
+  const file = await open(fresh, "wx", 0o600);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(fresh, path);
+  const folder = await open(dirname(path));
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
