@@ -35,6 +35,7 @@ import {
   type SessionRow,
 } from "./supervisor/carrier.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
+import { type News, newsDesk } from "./supervisor/news.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
@@ -121,6 +122,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
         store: new MemoryStore(),
         secret: randomBytes(32),
         backend: backendNews(log),
+        news: newsDesk(log),
         tls: tls.common,
       };
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
@@ -171,6 +173,8 @@ export interface Shared {
   readonly tls: CommonTls;
   /** Hears when a backend stops answering, and why, and when it answers again. */
   readonly backend: (name: string, trouble: string | undefined) => void;
+  /** Hears what every process sees for itself, and what is worth one line of the log. */
+  readonly news: (news: News) => void;
 }
 
 /** What outlives a configuration in a process that carries sessions. */
@@ -375,7 +379,7 @@ function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
 
 async function openAuth(
   config: Config,
-  { log, secret }: Premises,
+  { news, secret }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<Authenticator> {
   const workers = new HashWorkers();
@@ -393,12 +397,13 @@ async function openAuth(
     if ("problems" in loaded) throw new StartError(sayAll(loaded.problems));
     const { source } = loaded;
     source.watch({
-      onReload: (users) => log.info({ path, users }, "users reloaded"),
+      onReload: (users) => news({ level: "info", fields: { path, users }, message: "users reloaded" }),
       onProblem: (problems) =>
-        log.error(
-          { path, problems: problems.map(formatProblem) },
-          "the users' new file is broken; the old users stay",
-        ),
+        news({
+          level: "error",
+          fields: { path, problems: problems.map(formatProblem) },
+          message: "the users' new file is broken; the old users stay",
+        }),
     });
     rooms.use(source);
     sources.push(source);
@@ -497,7 +502,7 @@ function makeRelay(config: Config): Rooms["relay"] {
 /** The certificates, and who is told when their files change. */
 async function openCertificates(
   config: Config,
-  { log, tls }: Premises,
+  { tls, news }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<CertificateStore> {
   const { certificates, profile, clientCa, clientCrl } = config.tls;
@@ -512,17 +517,30 @@ async function openCertificates(
     rooms.use(tls.follow(store, tickets));
     rooms.use(
       files.follow({
-        onSwapped: (path) => log.info({ path }, "certificate taken"),
+        onSwapped: (path) => news({ level: "info", fields: { path }, message: "certificate taken" }),
         onProblem: (path, reason) =>
-          log.error({ path, reason }, "the new certificate is broken; the old one stays"),
+          news({
+            level: "error",
+            fields: { path, reason },
+            message: "the new certificate is broken; the old one stays",
+          }),
       }),
     );
     if (clients && clientCa !== undefined) {
       const take = (next: ClientAuthorities): void => store.change({ profile, clients: next });
       const events = {
-        onTaken: () => log.info({ path: clientCa }, "authorities for clients' certificates taken"),
+        onTaken: () =>
+          news({
+            level: "info",
+            fields: { path: clientCa },
+            message: "authorities for clients' certificates taken",
+          }),
         onProblem: (reason: string) =>
-          log.error({ path: clientCa, reason }, "the new authorities are broken; the old ones stay"),
+          news({
+            level: "error",
+            fields: { path: clientCa, reason },
+            message: "the new authorities are broken; the old ones stay",
+          }),
       };
       rooms.use(followClientAuthorities({ ca: clientCa, crl: clientCrl, now: clients }, take, events));
     }

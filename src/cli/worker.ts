@@ -1,4 +1,5 @@
 import { openCarrier } from "../app.ts";
+import type { News } from "../supervisor/news.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { CommonTls } from "../tls/common.ts";
@@ -23,7 +24,8 @@ export async function worker(): Promise<number> {
       tls = new CommonTls(start.tls);
       const backend = (name: string, trouble: string | undefined): void =>
         void line.send({ type: "backend", name, trouble });
-      return openCarrier(start.config, logger.log, { ...start, store, tls, backend });
+      const news = (one: News): void => void line.send({ type: "news", ...one });
+      return openCarrier(start.config, logger.log, { ...start, store, tls, backend, news });
     },
   });
   logger?.flush();

@@ -30,6 +30,8 @@ export function difference(before: Config, after: Config): Difference {
 /** What only a start decides. */
 const FIXED: Readonly<Record<string, (config: Config) => unknown>> = {
   workers: ({ workers }) => workers,
+  user: ({ user }) => user,
+  group: ({ group }) => group,
   "admin.host": ({ admin }) => admin.host,
   "admin.port": ({ admin }) => admin.port,
   "logging.format": ({ logging }) => logging.format,

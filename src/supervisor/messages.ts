@@ -2,6 +2,7 @@ import type { Config } from "../config/schema.ts";
 import type { Snapshot } from "../telemetry/snapshot.ts";
 import type { CommonState } from "../tls/common.ts";
 import type { Questions } from "./carrier.ts";
+import type { News } from "./news.ts";
 import type { StoreAnswer, StoreCall } from "./remote-store.ts";
 
 /** What a worker needs to begin; the channel is private to the two processes. */
@@ -48,6 +49,7 @@ export type FromWorker =
   | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly fault?: string }
   /** A backend answers, or does not and why. */
   | { readonly type: "backend"; readonly name: string; readonly trouble?: string | undefined }
+  | ({ readonly type: "news" } & News)
   | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
   /** Once a second, as a sign of life. */
   | { readonly type: "beat"; readonly metrics: Snapshot };

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { Outcome } from "../admin/control.ts";
 import { type Admin, startAdmin } from "../admin/server.ts";
 import { difference } from "../config/difference.ts";
@@ -14,6 +15,7 @@ import type { HandOverOptions } from "./hand-over.ts";
 import { ADMIN, type InheritedAdmin, type Predecessor, startHeir } from "./heir.ts";
 import { descriptorLimit, maxSessions, maxWaiting } from "./limits.ts";
 import { type Change, Listeners } from "./listeners.ts";
+import { dropRoot } from "./privileges.ts";
 import { StartError } from "./start-error.ts";
 import type { Spawn } from "./worker-handle.ts";
 
@@ -52,6 +54,8 @@ export class Supervisor {
   readonly #listeners: Listeners;
   #config: Config;
   #crew: Crew | undefined;
+  /** Connections that came before there was anybody to carry them. */
+  readonly #early: { readonly name: string; readonly socket: Socket }[] = [];
   #admin: Admin | undefined;
   #stopping: Promise<void> | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
@@ -82,7 +86,10 @@ export class Supervisor {
       !options.apart,
     );
     this.#listeners = new Listeners({
-      take: (listener, socket) => (this.#crew ? this.#crew.take(listener, socket) : socket.destroy()),
+      take: (name, socket) => {
+        if (this.#crew) this.#crew.take(name, socket);
+        else this.#early.push({ name, socket });
+      },
       untouched: options.apart,
     });
   }
@@ -150,16 +157,23 @@ export class Supervisor {
   async #start(): Promise<void> {
     const { predecessor } = this.#options;
     // Who takes over is ready before it asks for the ports; others have their ports first, or do not start.
-    const early = predecessor ? undefined : await this.#listeners.change(this.#config.listeners);
-    this.#crew = await this.#openCrew().catch((error) => {
-      early?.undo();
-      throw error;
-    });
-    const admin = await predecessor?.inherit((address, server) => this.#listeners.adopt(address, server));
-    const change = early ?? (await this.#listeners.change(this.#config.listeners));
+    if (!predecessor) {
+      const change = await this.#listeners.change(this.#config.listeners);
+      change.commit();
+      this.#admin = await this.#openAdmin(undefined);
+    }
+    dropRoot(this.#config, this.#log);
+    this.#crew = await this.#openCrew();
+    for (const { name, socket } of this.#early.splice(0)) this.#crew.take(name, socket);
+    if (predecessor) await this.#takeOver(predecessor);
+  }
+
+  async #takeOver(predecessor: Predecessor): Promise<void> {
+    const admin = await predecessor.inherit((address, server) => this.#listeners.adopt(address, server));
+    const change = await this.#listeners.change(this.#config.listeners);
     change.commit();
     this.#admin = await this.#openAdmin(admin);
-    predecessor?.serving();
+    predecessor.serving();
   }
 
   #openCrew(): Promise<Crew> {
@@ -281,6 +295,7 @@ export class Supervisor {
   /** A start that fails may have clients already, and no port is free before they are gone. */
   async #giveUp(): Promise<void> {
     this.#listeners.close();
+    for (const { socket } of this.#early) socket.destroy();
     await this.#crew?.stop(0, 0);
     await this.#admin?.close();
   }

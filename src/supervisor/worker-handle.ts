@@ -4,6 +4,7 @@ import type { Snapshot } from "../telemetry/snapshot.ts";
 import type { Questions } from "./carrier.ts";
 import type { Hand } from "./hand-over.ts";
 import type { FromWorker, Question, ToWorker, WorkerStart } from "./messages.ts";
+import type { News } from "./news.ts";
 import type { StoreDesk } from "./store-desk.ts";
 
 /** Connections that may be on their way to one worker. */
@@ -29,6 +30,8 @@ export interface WorkerEvents {
   room(): void;
   /** A backend answers it, or does not and why. */
   backend(name: string, trouble: string | undefined): void;
+  /** It saw something that the others may see, too. */
+  news(news: News): void;
 }
 
 interface OnItsWay {
@@ -220,6 +223,9 @@ export class WorkerHandle implements Hand {
         break;
       case "backend":
         this.#events.backend(message.name, message.trouble);
+        break;
+      case "news":
+        this.#events.news(message);
         break;
       case "storeCalls":
         void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));

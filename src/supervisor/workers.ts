@@ -9,6 +9,7 @@ import type { Listing, SessionFilter } from "./carrier.ts";
 import type { Crew } from "./crew.ts";
 import { HandOver, type HandOverOptions } from "./hand-over.ts";
 import type { WorkerStart } from "./messages.ts";
+import type { News } from "./news.ts";
 import { StartError } from "./start-error.ts";
 import { StoreDesk } from "./store-desk.ts";
 import { type Spawn, type WorkerEnd, WorkerHandle } from "./worker-handle.ts";
@@ -24,6 +25,7 @@ export interface WorkersOptions extends Omit<HandOverOptions, "hands">, Pick<Wor
   readonly maxSessions: number;
   /** Hears what each worker says of the backends. */
   readonly backend: (name: string, trouble: string | undefined) => void;
+  readonly news: (news: News, from: number) => void;
 }
 
 /** How long an answer for the operator may take, in milliseconds. */
@@ -163,7 +165,7 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions, secret, tls, backend } = this.#options;
+    const { spawn, store, maxSessions, secret, tls, backend, news } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
@@ -173,6 +175,7 @@ export class Workers implements Crew {
       takeBack: (listener, socket) => this.#takeBack(listener, socket),
       room: () => this.#handOver.look(),
       backend,
+      news: (one) => news(one, number),
     });
     this.#workers.add(worker);
     void worker.ended.then((end) => {

@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Further files, by name, beside postern.yaml. */
   readonly files?: Readonly<Record<string, string>>;
   readonly name?: string;
+  /** How many file descriptors each of its processes may have. */
+  readonly descriptors?: number;
 }
 
 /** One line of the log. */
@@ -85,7 +87,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   for (const [name, content] of Object.entries(options.files ?? {})) await folder.write(name, content);
   await folder.write("users.yaml", usersFile(options.users ?? {}));
   const config = await folder.write("postern.yaml", text);
-  const child = await startProcess(process.execPath, [MAIN, "run", "--config", config], {
+  const limited = options.descriptors === undefined ? [] : ["prlimit", `--nofile=${options.descriptors}`];
+  const [command = "", ...args] = [...limited, process.execPath, MAIN, "run", "--config", config];
+  const child = await startProcess(command, args, {
     name: options.name ?? "gateway",
     cwd: folder.path,
     // Colours and the like are for people; what the tests' own runner sets is not for the gateway.
