@@ -32,6 +32,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string" },
     only: { type: "string", multiple: true },
     main: { type: "string", multiple: true },
+    workers: { type: "string", multiple: true, default: ["0"] },
     "cpu-prof": { type: "string" },
     curve: { type: "boolean", default: false },
   },
@@ -53,13 +54,17 @@ if (options.check) {
   process.exitCode = problems.length > 0 ? 1 : 0;
 }
 
-/** This tree's Postern, or those that `--main [NAME=]PATH` names. */
+/** This tree's Postern, or those that `--main [NAME=]PATH` names, with each number of `--workers`. */
 function mains(): Contender[] {
   const own = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-  return (options.main ?? [`Postern=${own}`]).map((given) => {
+  return (options.main ?? [`Postern=${own}`]).flatMap((given) => {
     const at = given.indexOf("=");
     const [name, main] = at === -1 ? ["Postern", given] : [given.slice(0, at), given.slice(at + 1)];
-    return postern({ name, main, profile: options["cpu-prof"] });
+    return options.workers.map((count) => {
+      const workers = Number(count);
+      const shown = workers === 0 ? name : `${name}, workers: ${workers}`;
+      return postern({ name: shown, main, workers, profile: options["cpu-prof"] });
+    });
   });
 }
 

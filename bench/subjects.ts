@@ -112,11 +112,13 @@ async function portOf(peer: RunningProcess): Promise<number> {
 export interface PosternOptions {
   readonly name: string;
   readonly main: string;
+  /** Processes that carry sessions; 0 for one that does everything. */
+  readonly workers?: number;
   /** Where to write a CPU profile of each run. */
   readonly profile?: string | undefined;
 }
 
-export function postern({ name, main, profile }: PosternOptions): Contender {
+export function postern({ name, main, workers = 0, profile }: PosternOptions): Contender {
   return {
     name,
     async start(site) {
@@ -126,7 +128,7 @@ export function postern({ name, main, profile }: PosternOptions): Contender {
       const usersPath = await site.folder.write("users.yaml", JSON.stringify(Object.fromEntries(users)));
       const config = await site.folder.write(
         `postern-${imap}.yaml`,
-        JSON.stringify(posternConfig(site, ports, adminPort, usersPath)),
+        JSON.stringify({ workers, ...posternConfig(site, ports, adminPort, usersPath) }),
       );
       const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${profile}`, "--cpu-prof-interval=100"] : [];
       const log = site.folder.at(`postern-${imap}.log`);
