@@ -10,6 +10,8 @@ import { StartError } from "./start-error.ts";
 
 /** How often a worker gives a sign of life, in milliseconds. */
 const BEAT = 1_000;
+/** So long ends are gathered before the supervisor hears of them, in milliseconds. */
+const MOMENT = 20;
 /** How long sessions may take to leave when nobody is above them any more, in milliseconds. */
 const ORPHAN_DRAIN = 5_000;
 /** What ends the supervisor in order, or means something to it, is its business: it tells its workers. */
@@ -127,14 +129,14 @@ class Worker {
     void Promise.resolve(carried).finally(() => this.#end());
   }
 
-  /** All ends of one turn are one message. */
+  /** The ends of a moment are one message. */
   #end(): void {
     this.#ended += 1;
     if (this.#ended > 1) return;
-    setImmediate(() => {
+    setTimeout(() => {
       void this.#line.send({ type: "ended", count: this.#ended });
       this.#ended = 0;
-    });
+    }, MOMENT);
   }
 
   async #answer({ id, name, args }: Question): Promise<void> {
