@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { holdIdle } from "./idle.ts";
 import { type Metric, metrics, type Sample, type Sizes } from "./measure.ts";
 import { excesses, type Row, table, toRow } from "./report.ts";
 import { type Contender, nginx, openSite, postern, type Site } from "./subjects.ts";
@@ -35,6 +36,8 @@ const { values: options } = parseArgs({
     workers: { type: "string", multiple: true, default: ["0"] },
     "cpu-prof": { type: "string" },
     curve: { type: "boolean", default: false },
+    idle: { type: "string" },
+    minutes: { type: "string", default: "10" },
   },
 });
 
@@ -44,6 +47,12 @@ const contenders = [...mains(), nginx(REFERENCE), nginx("nginx 64k", "64k")];
 const chosen = Object.keys(metrics).filter((name) => options.only?.includes(name) ?? true) as Metric[];
 
 await using site = await openSite(options.curve);
+if (options.idle) {
+  for (const contender of mains())
+    await holdIdle(contender, site, { sessions: Number(options.idle), minutes: Number(options.minutes) });
+  await site[Symbol.asyncDispose]();
+  process.exit();
+}
 const rows: Row[] = [];
 for (const metric of chosen) rows.push(toRow(metric, await collect(site, metric), REFERENCE));
 

@@ -27,6 +27,8 @@ export interface Subject extends AsyncDisposable {
   readonly ports: Ports;
   /** The root of its process tree. */
   readonly pid: number;
+  /** Where Postern tells how many sessions are open. */
+  readonly adminPort?: number;
   /** The process that it asks about logins, where that is not part of the gateway. */
   readonly helperPid?: number;
 }
@@ -136,7 +138,7 @@ export function postern({ name, main, workers = 0, profile }: PosternOptions): C
       const command = `exec "$0" "$@" > "${log}"`;
       const args = [...flags, main, "run", "--config", config];
       const child = await startProcess("sh", ["-c", command, process.execPath, ...args], { name });
-      return running(child, ports);
+      return { ...(await running(child, ports)), adminPort };
     },
   };
 }
