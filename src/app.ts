@@ -53,7 +53,7 @@ import { failureCause } from "./tls/failure.ts";
 import { type ListenerTls, serverTls } from "./tls/frontend.ts";
 import { TicketSecret } from "./tls/tickets.ts";
 import { ownTls, type TlsOwner } from "./tls-owner.ts";
-import { CapabilityBoard } from "./upstream/capabilities.ts";
+import { CapabilityBoard, type Offer, Offers } from "./upstream/capabilities.ts";
 import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
@@ -123,6 +123,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
         secret: randomBytes(32),
         backend: backendNews(log),
         news: newsDesk(log),
+        offers: new Offers(),
         tls: tls.common,
       };
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
@@ -173,6 +174,8 @@ export interface Shared {
   readonly tls: CommonTls;
   /** Hears when a backend stops answering, and why, and when it answers again. */
   readonly backend: (name: string, trouble: string | undefined) => void;
+  /** What backends offer, as any process has heard it. */
+  readonly offers: { readonly all: readonly Offer[]; learn(offer: Offer): unknown };
   /** Hears what every process sees for itself, and what is worth one line of the log. */
   readonly news: (news: News) => void;
 }
@@ -273,23 +276,26 @@ async function openGeneration(
   premises: Premises,
   generations: Set<Generation>,
 ): Promise<Generation> {
-  const { metrics, recorder, headers, backend } = premises;
+  const { metrics, recorder, headers, backend, offers } = premises;
   await using rooms = new AsyncDisposableStack();
   const policy = makePolicy(config, premises);
   const certificates = await openCertificates(config, premises, rooms);
   const auth = await openAuth(config, premises, rooms);
   const board = new CapabilityBoard();
-  const connectors = openServices(config, (protocol, backend, capabilities) =>
-    board.learn(protocol, backend, capabilities),
-  );
+  const connectors = openServices(config, (protocol, name, capabilities) => {
+    if (board.learn(protocol, name, capabilities)) offers.learn({ protocol, backend: name, capabilities });
+  });
+  const known = offers.all.filter((offer) => serviceFor(connectors, offer.backend, offer.protocol));
+  for (const { protocol, backend: name, capabilities } of known) board.learn(protocol, name, capabilities);
   const sendsAs = openSenders(config);
 
   const learning = startLearning([...connectors.values()], (name, error) => backend(name, error?.message));
   rooms.defer(() => learning.stop());
-  await Promise.race([
-    learning.firstRound,
-    new Promise((resolve) => setTimeout(resolve, FIRST_ROUND).unref()),
-  ]);
+  if (known.length === 0)
+    await Promise.race([
+      learning.firstRound,
+      new Promise((resolve) => setTimeout(resolve, FIRST_ROUND).unref()),
+    ]);
 
   const story: Rooms = Object.freeze({
     policy,

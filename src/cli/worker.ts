@@ -3,6 +3,7 @@ import type { News } from "../supervisor/news.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { CommonTls } from "../tls/common.ts";
+import { type Offer, Offers } from "../upstream/capabilities.ts";
 
 /** `postern worker`: what the gateway starts to carry sessions; nothing for people. */
 export async function worker(): Promise<number> {
@@ -24,8 +25,16 @@ export async function worker(): Promise<number> {
       tls = new CommonTls(start.tls);
       const backend = (name: string, trouble: string | undefined): void =>
         void line.send({ type: "backend", name, trouble });
+      const heard = new Offers();
+      for (const offer of start.known) heard.learn(offer);
+      const offers = {
+        get all() {
+          return heard.all;
+        },
+        learn: (offer: Offer) => heard.learn(offer) && line.send({ type: "offer", offer }),
+      };
       const news = (one: News): void => void line.send({ type: "news", ...one });
-      return openCarrier(start.config, logger.log, { ...start, store, tls, backend, news });
+      return openCarrier(start.config, logger.log, { ...start, store, tls, offers, backend, news });
     },
   });
   logger?.flush();

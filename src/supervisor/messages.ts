@@ -1,6 +1,7 @@
 import type { Config } from "../config/schema.ts";
 import type { Snapshot } from "../telemetry/snapshot.ts";
 import type { CommonState } from "../tls/common.ts";
+import type { Offer } from "../upstream/capabilities.ts";
 import type { Questions } from "./carrier.ts";
 import type { News } from "./news.ts";
 import type { StoreAnswer, StoreCall } from "./remote-store.ts";
@@ -13,6 +14,8 @@ export interface WorkerStart {
   /** What all workers have in common. Secret. */
   readonly secret: Uint8Array;
   readonly tls: CommonState;
+  /** What backends offer, as far as it is known. */
+  readonly known: readonly Offer[];
 }
 
 /** One of the questions, to be answered under its number. */
@@ -49,6 +52,8 @@ export type FromWorker =
   | { readonly type: "answer"; readonly id: number; readonly value?: unknown; readonly fault?: string }
   /** A backend answers, or does not and why. */
   | { readonly type: "backend"; readonly name: string; readonly trouble?: string | undefined }
+  /** What a backend offers has changed, or is known now. */
+  | { readonly type: "offer"; readonly offer: Offer }
   | ({ readonly type: "news" } & News)
   | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
   /** Once a second, as a sign of life. */

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Snapshot } from "../telemetry/snapshot.ts";
+import type { Offer } from "../upstream/capabilities.ts";
 import type { Questions } from "./carrier.ts";
 import type { Hand } from "./hand-over.ts";
 import type { FromWorker, Question, ToWorker, WorkerStart } from "./messages.ts";
@@ -30,6 +31,8 @@ export interface WorkerEvents {
   room(): void;
   /** A backend answers it, or does not and why. */
   backend(name: string, trouble: string | undefined): void;
+  /** It heard what a backend offers. */
+  offer(offer: Offer): void;
   /** It saw something that the others may see, too. */
   news(news: News): void;
 }
@@ -223,6 +226,9 @@ export class WorkerHandle implements Hand {
         break;
       case "backend":
         this.#events.backend(message.name, message.trouble);
+        break;
+      case "offer":
+        this.#events.offer(message.offer);
         break;
       case "news":
         this.#events.news(message);

@@ -5,6 +5,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { retain, type Snapshot } from "../telemetry/snapshot.ts";
 import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
 import type { CommonTls } from "../tls/common.ts";
+import type { Offers } from "../upstream/capabilities.ts";
 import type { Listing, SessionFilter } from "./carrier.ts";
 import type { Crew } from "./crew.ts";
 import { HandOver, type HandOverOptions } from "./hand-over.ts";
@@ -20,6 +21,7 @@ export interface WorkersOptions extends Omit<HandOverOptions, "hands">, Pick<Wor
   readonly config: Config;
   readonly store: CounterStore;
   readonly tls: CommonTls;
+  readonly offers: Offers;
   readonly log: Logger;
   readonly metrics: SupervisorMetrics;
   readonly maxSessions: number;
@@ -165,16 +167,17 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions, secret, tls, backend, news } = this.#options;
+    const { spawn, store, maxSessions, secret, tls, offers, backend, news } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
-      start: { worker: number, config: this.#config, secret, tls: tls.state },
+      start: { worker: number, config: this.#config, secret, tls: tls.state, known: offers.all },
       desk: new StoreDesk(store),
       maxSessions,
       takeBack: (listener, socket) => this.#takeBack(listener, socket),
       room: () => this.#handOver.look(),
       backend,
+      offer: (offer) => void offers.learn(offer),
       news: (one) => news(one, number),
     });
     this.#workers.add(worker);
