@@ -237,8 +237,8 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
         next = await open(config);
         return undefined;
       } catch (error) {
-        if (error instanceof StartError) return error.message;
-        throw error;
+        // Whatever it is, a reload that fails is no reason to end.
+        return error instanceof Error ? error.message : String(error);
       }
     },
     async commit() {

@@ -19,9 +19,12 @@ export const ADMIN = "admin";
 export async function startHeir(
   spawn: Spawn,
   servers: ReadonlyMap<string, Server>,
+  signal: AbortSignal,
 ): Promise<{ readonly pid: number } | { readonly problem: string }> {
   const child = fork(spawn.entry, [...spawn.args], { serialization: "advanced" });
   const heir = new Heir(child);
+  const stop = (): void => heir.fail("the gateway stops");
+  signal.addEventListener("abort", stop);
   try {
     await heir.says("ready", UNTIL_READY);
     for (const [address, server] of servers) heir.tell({ type: "listener", address }, server);
@@ -34,6 +37,8 @@ export async function startHeir(
   } catch (error) {
     child.kill("SIGKILL");
     return { problem: error instanceof Error ? error.message : String(error) };
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }
 
@@ -52,9 +57,9 @@ class Heir {
       this.#said.add(said.type);
       this.#wake();
     });
-    child.on("error", (error) => this.#fail(error.message));
+    child.on("error", (error) => this.fail(error.message));
     child.on("close", (code, signal) =>
-      this.#fail(`the new process ended (${signal ?? `exit code ${code}`})`),
+      this.fail(`the new process ended (${signal ?? `exit code ${code}`})`),
     );
   }
 
@@ -64,7 +69,7 @@ class Heir {
 
   async says(what: FromHeir["type"], timeoutMs: number): Promise<void> {
     const timer = setTimeout(
-      () => this.#fail(`the new process was not ${what} in ${timeoutMs / 1000} s`),
+      () => this.fail(`the new process was not ${what} in ${timeoutMs / 1000} s`),
       timeoutMs,
     );
     try {
@@ -79,7 +84,7 @@ class Heir {
     }
   }
 
-  #fail(problem: string): void {
+  fail(problem: string): void {
     this.#problem ??= problem;
     this.#wake();
   }

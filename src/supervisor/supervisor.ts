@@ -58,8 +58,9 @@ export class Supervisor {
   readonly #early: { readonly name: string; readonly socket: Socket }[] = [];
   #admin: Admin | undefined;
   #stopping: Promise<void> | undefined;
-  #reloading: Promise<unknown> = Promise.resolve();
-  #upgrading = false;
+  #changing: Promise<unknown> = Promise.resolve();
+  /** Aborted when it begins to stop. */
+  readonly #over = new AbortController();
   readonly #replaced = Promise.withResolvers<void>();
 
   /**
@@ -102,6 +103,10 @@ export class Supervisor {
     return this.#admin?.port ?? 0;
   }
 
+  get #isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
   /** Resolves when another process has taken over. */
   get replaced(): Promise<void> {
     return this.#replaced.promise;
@@ -118,35 +123,13 @@ export class Supervisor {
   }
 
   /** Has the program that is installed now take over; then nothing is left for this one but its sessions. */
-  async upgrade(): Promise<Outcome> {
-    const { successor } = this.#options;
-    if (!successor || this.#upgrading || this.#stopping !== undefined)
-      return { ok: false, problems: ["this gateway cannot be upgraded now"] };
-    this.#upgrading = true;
-    const servers = new Map(this.#listeners.servers);
-    if (this.#admin) servers.set(ADMIN, this.#admin.server);
-    await this.#options.standBack();
-    const heir = await startHeir(successor, servers);
-    this.#upgrading = false;
-    if ("problem" in heir) {
-      this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
-      await this.#options.goOn();
-      return { ok: false, problems: [heir.problem] };
-    }
-    this.#log.info(
-      { pid: heir.pid },
-      "upgraded: another process serves now, and this one lets its sessions end",
-    );
-    this.#admin?.release();
-    this.#replaced.resolve();
-    return { ok: true, done: [`process ${heir.pid} serves now`] };
+  upgrade(): Promise<Outcome> {
+    return this.#afterwards(() => this.#upgrade());
   }
 
   /** Takes the configuration as it is now, whole or not at all; those inside keep what they had. */
   reload(): Promise<Outcome> {
-    const reloaded = this.#reloading.then(() => this.#reload());
-    this.#reloading = reloaded.catch(() => {});
-    return reloaded;
+    return this.#afterwards(() => this.#reload());
   }
 
   /** Ends the crew without a word. */
@@ -218,7 +201,7 @@ export class Supervisor {
   }
 
   #notReady(): string | undefined {
-    if (this.#stopping !== undefined) return "stopping";
+    if (this.#isOver) return "stopping";
     return this.#crew?.ready ? undefined : "no worker is ready";
   }
 
@@ -235,9 +218,37 @@ export class Supervisor {
     return count;
   }
 
+  /** One change at a time. */
+  #afterwards(change: () => Promise<Outcome>): Promise<Outcome> {
+    const changed = this.#changing.then(change);
+    this.#changing = changed.catch(() => {});
+    return changed;
+  }
+
+  async #upgrade(): Promise<Outcome> {
+    const { successor, standBack, goOn } = this.#options;
+    if (!successor || this.#isOver) return { ok: false, problems: ["this gateway cannot be upgraded now"] };
+    const servers = new Map(this.#listeners.servers);
+    if (this.#admin) servers.set(ADMIN, this.#admin.server);
+    await standBack();
+    const heir = await startHeir(successor, servers, this.#over.signal);
+    if ("problem" in heir) {
+      this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
+      if (!this.#isOver) await goOn();
+      return { ok: false, problems: [heir.problem] };
+    }
+    this.#log.info(
+      { pid: heir.pid },
+      "upgraded: another process serves now, and this one lets its sessions end",
+    );
+    this.#admin?.release();
+    this.#replaced.resolve();
+    return { ok: true, done: [`process ${heir.pid} serves now`] };
+  }
+
   async #reload(): Promise<Outcome> {
     const { load } = this.#options;
-    if (!load || this.#stopping !== undefined) return this.#notReloaded(["this gateway cannot reload now"]);
+    if (!load || this.#isOver) return this.#notReloaded(["this gateway cannot reload now"]);
     const loaded = load();
     if (!loaded.ok) return this.#notReloaded(loaded.problems.map(formatProblem));
     for (const warning of loaded.warnings)
@@ -285,6 +296,7 @@ export class Supervisor {
   }
 
   #end(quietMs: number): Promise<void> {
+    this.#over.abort();
     // Listeners first, so that nobody comes in while those inside are asked to leave.
     this.#listeners.close();
     const stopped = this.#crew?.stop(this.#config.timeouts.drain, quietMs) ?? Promise.resolve();
