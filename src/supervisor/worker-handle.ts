@@ -14,6 +14,8 @@ const WINDOW = 32;
 const SLOW = 250;
 /** A worker that is silent for so long is taken for dead, in milliseconds: stopped, or in a loop without end. */
 const SILENCE = 5_000;
+/** The same for one that reads its program and its files yet, perhaps on a machine that has much else to do. */
+const BEGINNING = 30_000;
 /** How long after its drain time a worker may still be there, in milliseconds. */
 const GRACE = 2_000;
 
@@ -193,7 +195,7 @@ export class WorkerHandle implements Hand {
 
   /** Whether it has been silent for too long. */
   isSilent(now: number): boolean {
-    return now - this.#heardAt > SILENCE;
+    return now - this.#heardAt > (this.#state === "starting" ? BEGINNING : SILENCE);
   }
 
   /** We ourselves heard nobody for a while. */
