@@ -159,7 +159,7 @@ function smtpSource(messages: number, bytes: number, kept: boolean): Work {
 type Job = Omit<ClientJob, "port">;
 
 /** Our own client, at the port of its protocol. */
-function job(special: Partial<Job>, protocol: "imap" | "submission" = "imap"): Work {
+export function job(special: Partial<Job>, protocol: "imap" | "submission" = "imap"): Work {
   const plain = { sessions: 0, concurrency: CONCURRENCY, users: USERS, password: PASSWORD };
   const work: Job = { ...plain, then: "leave", resume: false, bytes: 0, messages: 0, ...special };
   return async (ports) => {

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { holdIdle } from "./idle.ts";
 import { type Metric, metrics, type Sample, type Sizes } from "./measure.ts";
 import { excesses, type Row, table, toRow } from "./report.ts";
 import { type Contender, nginx, openSite, postern, type Site } from "./subjects.ts";
@@ -32,8 +33,11 @@ const { values: options } = parseArgs({
     rounds: { type: "string" },
     only: { type: "string", multiple: true },
     main: { type: "string", multiple: true },
+    workers: { type: "string", multiple: true, default: ["0"] },
     "cpu-prof": { type: "string" },
     curve: { type: "boolean", default: false },
+    idle: { type: "string" },
+    minutes: { type: "string", default: "10" },
   },
 });
 
@@ -43,6 +47,12 @@ const contenders = [...mains(), nginx(REFERENCE), nginx("nginx 64k", "64k")];
 const chosen = Object.keys(metrics).filter((name) => options.only?.includes(name) ?? true) as Metric[];
 
 await using site = await openSite(options.curve);
+if (options.idle) {
+  for (const contender of mains())
+    await holdIdle(contender, site, { sessions: Number(options.idle), minutes: Number(options.minutes) });
+  await site[Symbol.asyncDispose]();
+  process.exit();
+}
 const rows: Row[] = [];
 for (const metric of chosen) rows.push(toRow(metric, await collect(site, metric), REFERENCE));
 
@@ -53,13 +63,17 @@ if (options.check) {
   process.exitCode = problems.length > 0 ? 1 : 0;
 }
 
-/** This tree's Postern, or those that `--main [NAME=]PATH` names. */
+/** This tree's Postern, or those that `--main [NAME=]PATH` names, with each number of `--workers`. */
 function mains(): Contender[] {
   const own = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-  return (options.main ?? [`Postern=${own}`]).map((given) => {
+  return (options.main ?? [`Postern=${own}`]).flatMap((given) => {
     const at = given.indexOf("=");
     const [name, main] = at === -1 ? ["Postern", given] : [given.slice(0, at), given.slice(at + 1)];
-    return postern({ name, main, profile: options["cpu-prof"] });
+    return options.workers.map((count) => {
+      const workers = Number(count);
+      const shown = workers === 0 ? name : `${name}, workers: ${workers}`;
+      return postern({ name: shown, main, workers, profile: options["cpu-prof"] });
+    });
   });
 }
 

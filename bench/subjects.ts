@@ -27,6 +27,8 @@ export interface Subject extends AsyncDisposable {
   readonly ports: Ports;
   /** The root of its process tree. */
   readonly pid: number;
+  /** Where Postern tells how many sessions are open. */
+  readonly adminPort?: number;
   /** The process that it asks about logins, where that is not part of the gateway. */
   readonly helperPid?: number;
 }
@@ -112,11 +114,13 @@ async function portOf(peer: RunningProcess): Promise<number> {
 export interface PosternOptions {
   readonly name: string;
   readonly main: string;
+  /** Processes that carry sessions; 0 for one that does everything. */
+  readonly workers?: number;
   /** Where to write a CPU profile of each run. */
   readonly profile?: string | undefined;
 }
 
-export function postern({ name, main, profile }: PosternOptions): Contender {
+export function postern({ name, main, workers = 0, profile }: PosternOptions): Contender {
   return {
     name,
     async start(site) {
@@ -126,7 +130,7 @@ export function postern({ name, main, profile }: PosternOptions): Contender {
       const usersPath = await site.folder.write("users.yaml", JSON.stringify(Object.fromEntries(users)));
       const config = await site.folder.write(
         `postern-${imap}.yaml`,
-        JSON.stringify(posternConfig(site, ports, adminPort, usersPath)),
+        JSON.stringify({ workers, ...posternConfig(site, ports, adminPort, usersPath) }),
       );
       const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${profile}`, "--cpu-prof-interval=100"] : [];
       const log = site.folder.at(`postern-${imap}.log`);
@@ -134,7 +138,7 @@ export function postern({ name, main, profile }: PosternOptions): Contender {
       const command = `exec "$0" "$@" > "${log}"`;
       const args = [...flags, main, "run", "--config", config];
       const child = await startProcess("sh", ["-c", command, process.execPath, ...args], { name });
-      return running(child, ports);
+      return { ...(await running(child, ports)), adminPort };
     },
   };
 }

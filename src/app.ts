@@ -1,22 +1,18 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
-import { startAdmin } from "./admin/server.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
 import { FileSource } from "./auth/file-source.ts";
 import { HashWorkers } from "./auth/password/hash-workers.ts";
 import { ProvenPasswords } from "./auth/proven-passwords.ts";
+import type { LoadResult } from "./config/load.ts";
 import { formatProblem, type Problem } from "./config/problem.ts";
-import {
-  type AcmeConfig,
-  type Config,
-  HTTP_CHALLENGE_PORT,
-  type ListenerConfig,
-  type SourceConfig,
-} from "./config/schema.ts";
+import type { Config, ListenerConfig, SourceConfig } from "./config/schema.ts";
 import { loadSenders } from "./config/senders.ts";
-import { type AcceptedPeer, type Bound, bind } from "./listen/listener.ts";
+import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
+import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
+import type { CounterStore } from "./policy/store/store.ts";
 import { imap } from "./protocols/imap/index.ts";
 import { pop3 } from "./protocols/pop3/index.ts";
 import { sieve } from "./protocols/sieve/index.ts";
@@ -30,25 +26,41 @@ import { LiveSessions } from "./session/live-sessions.ts";
 import type { Protocol } from "./session/protocol.ts";
 import { type Rooms, runSession } from "./session/run-session.ts";
 import { type Frontend, type FrontendTls, Session } from "./session/session.ts";
+import { alone } from "./supervisor/alone.ts";
+import {
+  type Carrier,
+  fits,
+  type Listing,
+  type SessionFilter,
+  type SessionRow,
+} from "./supervisor/carrier.ts";
+import type { Predecessor } from "./supervisor/heir.ts";
+import { type News, newsDesk } from "./supervisor/news.ts";
+import { StartError } from "./supervisor/start-error.ts";
+import { Supervisor } from "./supervisor/supervisor.ts";
+import type { Spawn } from "./supervisor/worker-handle.ts";
+import { Workers, type WorkersOptions } from "./supervisor/workers.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
-import { openAcme } from "./tls/acme/open.ts";
-import type { Acme, AcmeObserver } from "./tls/acme/renewer.ts";
 import { openCertificateFiles } from "./tls/certificate-files.ts";
 import { CertificateStore } from "./tls/certificate-store.ts";
 import type { ClientAuthorities } from "./tls/client-authorities.ts";
 import { followClientAuthorities, readClientAuthorities } from "./tls/client-authority-files.ts";
+import type { CommonTls } from "./tls/common.ts";
 import { failureCause } from "./tls/failure.ts";
 import { type ListenerTls, serverTls } from "./tls/frontend.ts";
-import { selfSigned } from "./tls/self-signed.ts";
 import { TicketSecret } from "./tls/tickets.ts";
-import { CapabilityBoard } from "./upstream/capabilities.ts";
+import { ownTls, type TlsOwner } from "./tls-owner.ts";
+import { CapabilityBoard, type Offer, Offers } from "./upstream/capabilities.ts";
 import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
+import { printable } from "./wire/printable.ts";
+
+export { StartError } from "./supervisor/start-error.ts";
 
 const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = {
   imap,
@@ -64,49 +76,226 @@ const FIRST_ROUND = 2_000;
 export interface Postern {
   readonly listeners: readonly Bound[];
   readonly adminPort: number;
+  /** Takes the configuration as it is now, whole or not at all. */
+  reload(): Promise<unknown>;
+  /** Has the program that is installed now take over. */
+  upgrade(): Promise<unknown>;
+  /** Resolves when another process has taken over. */
+  readonly replaced: Promise<void>;
+  /** Ends at once. */
+  kill(): void;
   /** Lets sessions end, with their protocol's goodbye and within the drain time; then ends everything else. */
   close(): Promise<void>;
+  /** The same, but sessions are left alone for as long before that. */
+  leave(): Promise<void>;
 }
 
-/** Why a gateway cannot start, each in the words of an operator's file. */
-export class StartError extends Error {
-  override readonly name = "StartError";
+/** Processes that carry sessions beside the one that starts them. */
+export type Processes = Pick<WorkersOptions, "count" | "spawn">;
+
+export interface StartOptions {
+  readonly processes?: Processes | undefined;
+  /** Reads the configuration anew, for a reload. */
+  readonly load?: () => LoadResult;
+  /** How to start the program anew, for an upgrade. */
+  readonly successor?: Spawn;
+  /** The gateway to take over from. */
+  readonly predecessor?: Predecessor | undefined;
 }
 
 /**
- * A Config in, a running Postern out: the only file that knows every room. Throws StartError or BindError when
- * something that the configuration names cannot be had; then nothing is left running.
+ * A Config in, a running Postern out; without `processes` all of it is in this one. Throws StartError or BindError
+ * when something that the configuration names cannot be had; then nothing is left running.
  */
-export async function startPostern(config: Config, log: Logger): Promise<Postern> {
-  await using rooms = new AsyncDisposableStack();
+export async function startPostern(config: Config, log: Logger, more: StartOptions = {}): Promise<Postern> {
+  const { processes, load, successor, predecessor } = more;
+  await using opening = new AsyncDisposableStack();
+  let tls: TlsOwner | undefined;
+  const supervisor = await Supervisor.start(config, log, {
+    apart: processes !== undefined,
+    load,
+    successor,
+    predecessor,
+    async openCrew(options) {
+      tls = opening.use(await ownTls(config, log, options.metrics));
+      const shared = {
+        store: new MemoryStore(),
+        secret: randomBytes(32),
+        backend: backendNews(log),
+        news: newsDesk(log),
+        offers: new Offers(),
+        tls: tls.common,
+      };
+      if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
+      return alone({ ...options, carrier: await openCarrier(config, log, shared) });
+    },
+    reloaded: (next) => tls?.change(next),
+    standBack: () => tls?.pause(),
+    goOn: () => tls?.renew(),
+  });
+  await tls?.renew();
+  const kept = opening.move();
+  const end = async (sessionsEnd: Promise<void>): Promise<void> => {
+    await Promise.all([sessionsEnd, tls?.pause()]);
+    await kept.disposeAsync();
+  };
+  return {
+    listeners: supervisor.listeners,
+    adminPort: supervisor.adminPort,
+    reload: () => supervisor.reload(),
+    upgrade: () => supervisor.upgrade(),
+    replaced: supervisor.replaced,
+    kill: () => supervisor.kill(),
+    leave: () => end(supervisor.leave()),
+    close: () => end(supervisor.stop()),
+  };
+}
+
+/** One line for each change, whoever of many saw it first. */
+function backendNews(log: Logger): Shared["backend"] {
+  const failing = new Set<string>();
+  return (backend, reason) => {
+    if ((reason !== undefined) === failing.has(backend)) return;
+    if (reason === undefined) {
+      failing.delete(backend);
+      log.info({ backend }, "a backend answers again");
+    } else {
+      failing.add(backend);
+      log.warn({ backend, reason }, "a backend does not answer");
+    }
+  };
+}
+
+/** What a process that carries sessions shares with the others, or with those after it. */
+export interface Shared {
+  readonly store: CounterStore;
+  /** Secret. */
+  readonly secret: Uint8Array;
+  readonly tls: CommonTls;
+  /** Hears when a backend stops answering, and why, and when it answers again. */
+  readonly backend: (name: string, trouble: string | undefined) => void;
+  /** What backends offer, as any process has heard it. */
+  readonly offers: { readonly all: readonly Offer[]; learn(offer: Offer): unknown };
+  /** Hears what every process sees for itself, and what is worth one line of the log. */
+  readonly news: (news: News) => void;
+}
+
+/** What outlives a configuration in a process that carries sessions. */
+interface Premises extends Shared {
+  readonly log: Logger;
+  readonly live: LiveSessions;
+  readonly metrics: Metrics;
+  readonly headers: ReturnType<typeof createHeaderReports>;
+  readonly recorder: ReturnType<typeof createRecorder>;
+}
+
+/** How long connections for a listener that has just gone may still be on their way, in milliseconds. */
+const ON_THE_WAY = 1_000;
+
+/** The rooms of one configuration, with the sessions that are in them. */
+interface Generation {
+  readonly policy: Policy;
+  readonly certificates: CertificateStore;
+  readonly logLevel: Config["logging"]["level"];
+  has(listener: string): boolean;
+  accept(listener: string, socket: Socket): Promise<void>;
+  /** Nobody comes in any more; it ends with its last session. */
+  retire(): void;
+  /** Those who still owe a header are sent away. */
+  close(): void;
+}
+
+/** Everything that carries sessions in one process. Throws StartError when it cannot. */
+export async function openCarrier(config: Config, log: Logger, shared: Shared): Promise<Carrier> {
   const live = new LiveSessions();
-  const policy = makePolicy(config, log, () => metrics);
+  const generations = new Set<Generation>();
   const metrics = createMetrics({
     openSessions: () => readOpen(live),
-    seats: () => policy.seats,
-    certificates: () => certificates,
+    seats: () => generations.values().reduce((sum, { policy }) => sum + policy.seats, 0),
+    certificates: () => current.certificates,
   });
-  const certificates = await openCertificates(config, log, rooms);
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
-  const auth = await openAuth(config, log, rooms);
+  const premises = { ...shared, log, live, metrics, headers, recorder };
+  const open = (next: Config): Promise<Generation> => openGeneration(next, premises, generations);
+
+  let current = await open(config);
+  let next: Generation | undefined;
+  let hurry = new AbortController();
+  /** The one before, for connections that were accepted while it was in use. */
+  let former: Generation | undefined;
+  return {
+    get open() {
+      return live.size;
+    },
+    accept(listener, socket) {
+      const door = [current, former].find((generation) => generation?.has(listener)) ?? current;
+      return door.accept(listener, socket);
+    },
+    async prepare(config) {
+      try {
+        next = await open(config);
+        return undefined;
+      } catch (error) {
+        // Whatever it is, a reload that fails is no reason to end.
+        return error instanceof Error ? error.message : String(error);
+      }
+    },
+    async commit() {
+      if (!next) return;
+      const old = current;
+      former = current;
+      current = next;
+      next = undefined;
+      log.level = current.logLevel;
+      setTimeout(() => {
+        if (former === old) former = undefined;
+        old.retire();
+      }, ON_THE_WAY).unref();
+    },
+    async abandon() {
+      next?.retire();
+      next = undefined;
+    },
+    metrics: () => metrics.snapshot(),
+    list: async (filter, limit) => listSessions(live, filter, limit),
+    kick: async (filter) => kickSessions(live, filter),
+    async stop(drainMs, quietMs) {
+      hurry.abort();
+      hurry = new AbortController();
+      await live.empty(quietMs, hurry.signal);
+      for (const generation of generations) generation.close();
+      await live.stop(new Refused("shutdown", "the gateway stops"), drainMs);
+      current.retire();
+    },
+  };
+}
+
+async function openGeneration(
+  config: Config,
+  premises: Premises,
+  generations: Set<Generation>,
+): Promise<Generation> {
+  const { metrics, recorder, headers, backend, offers } = premises;
+  await using rooms = new AsyncDisposableStack();
+  const policy = makePolicy(config, premises);
+  const certificates = await openCertificates(config, premises, rooms);
+  const auth = await openAuth(config, premises, rooms);
   const board = new CapabilityBoard();
-  const connectors = openServices(config, (protocol, backend, capabilities) =>
-    board.learn(protocol, backend, capabilities),
-  );
-  const acme = await startAcme(config, certificates, log, metrics);
-  if (acme) rooms.use(acme);
+  const connectors = openServices(config, (protocol, name, capabilities) => {
+    if (board.learn(protocol, name, capabilities)) offers.learn({ protocol, backend: name, capabilities });
+  });
+  const known = offers.all.filter((offer) => serviceFor(connectors, offer.backend, offer.protocol));
+  for (const { protocol, backend: name, capabilities } of known) board.learn(protocol, name, capabilities);
   const sendsAs = openSenders(config);
 
-  const learning = startLearning([...connectors.values()], (name, error) => {
-    if (error) log.warn({ backend: name, reason: error.message }, "a backend does not answer");
-    else log.info({ backend: name }, "a backend answers again");
-  });
+  const learning = startLearning([...connectors.values()], (name, error) => backend(name, error?.message));
   rooms.defer(() => learning.stop());
-  await Promise.race([
-    learning.firstRound,
-    new Promise((resolve) => setTimeout(resolve, FIRST_ROUND).unref()),
-  ]);
+  if (known.length === 0)
+    await Promise.race([
+      learning.firstRound,
+      new Promise((resolve) => setTimeout(resolve, FIRST_ROUND).unref()),
+    ]);
 
   const story: Rooms = Object.freeze({
     policy,
@@ -121,76 +310,84 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     telemetry: recorder,
   });
 
-  const listeners: Bound[] = [];
-  let stopping = false;
+  const doors = new Map<string, Door>();
   for (const listener of config.listeners) {
+    const { name } = listener;
     const frontend = makeFrontend(config, listener, certificates, metrics, board, auth, sendsAs);
-    metrics.announce(listener.name);
-    const accept = (socket: Socket, peer: AcceptedPeer): void => {
+    metrics.announce(name);
+    const options = {
+      ...listener,
+      headerTimeoutMs: config.timeouts.handshake,
+      onHeader: (outcome: HeaderOutcome, proxy: string) => headers(name, outcome, proxy),
+    };
+    const accept: Accept = (socket, peer, over) => {
       const session = new Session(socket, peer, frontend);
       recorder.opened(session);
-      void runSession(session, story);
+      void runSession(session, story).then(over);
     };
-    const bound = await bind(
-      {
-        ...listener,
-        headerTimeoutMs: config.timeouts.handshake,
-        onHeader: (outcome, proxy) => headers(listener.name, outcome, proxy),
-      },
-      accept,
-    );
-    rooms.defer(() => bound.close());
-    listeners.push(bound);
+    doors.set(name, new Door(options, accept));
   }
-  // A start that fails from here on has clients already, and no port is free before they are gone.
-  rooms.defer(() => live.stop(new Refused("shutdown", "the gateway stops"), 0));
-  const admin = await startAdmin({
-    ...config.admin,
-    metrics,
-    notReady: () => (stopping ? "stopping" : undefined),
-  }).catch((error: Error) => {
-    throw new StartError(
-      `admin: cannot listen on ${config.admin.host}, port ${config.admin.port}: ${error.message}`,
-    );
-  });
-  rooms.defer(() => admin.close());
-  acme?.renew();
 
-  const running = rooms.move();
-  return {
-    listeners,
-    adminPort: admin.port,
-    async close() {
-      stopping = true;
-      const ordered = acme?.[Symbol.asyncDispose]();
-      // Listeners first, so that nobody comes in while those inside are asked to leave.
-      const closed = listeners.map((listener) => listener.close());
-      await live.stop(new Refused("shutdown", "the gateway stops"), config.timeouts.drain);
-      await Promise.all([...closed, ordered]);
-      await running.disposeAsync();
+  const kept = rooms.move();
+  let inside = 0;
+  let retired = false;
+  const leave = (): void => {
+    if (!retired || inside > 0 || !generations.delete(generation)) return;
+    void kept.disposeAsync();
+  };
+  const generation: Generation = {
+    policy,
+    certificates,
+    logLevel: config.logging.level,
+    has: (name) => doors.has(name),
+    accept(name, socket) {
+      inside += 1;
+      return new Promise((resolve) => {
+        const over = (): void => {
+          inside -= 1;
+          leave();
+          resolve();
+        };
+        const door = doors.get(name);
+        if (door) return door.open(socket, over);
+        socket.destroy();
+        over();
+      });
+    },
+    retire() {
+      retired = true;
+      leave();
+    },
+    close() {
+      for (const door of doors.values()) door.close();
     },
   };
+  generations.add(generation);
+  return generation;
 }
 
-function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy {
+function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
   return createPolicy({
     ...config.policy,
-    store: new MemoryStore(),
+    store,
     observer: {
       wouldRefuse(limit, key) {
-        metrics().wouldRefuse.inc({ limit });
+        metrics.wouldRefuse.inc({ limit });
         log.info({ limit, key }, "a limit in observe mode would have refused");
       },
       banned(limit, key, ms) {
-        metrics().bans.inc({ limit });
+        metrics.bans.inc({ limit });
         log.warn({ limit, key, seconds: Math.round(ms / 1000) }, "banned");
       },
     },
   });
 }
 
-async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack): Promise<Authenticator> {
-  const secret = randomBytes(32);
+async function openAuth(
+  config: Config,
+  { news, secret }: Premises,
+  rooms: AsyncDisposableStack,
+): Promise<Authenticator> {
   const workers = new HashWorkers();
   rooms.defer(() => workers.close());
   const proven = new ProvenPasswords({ ttlMs: config.authentication.cache.ttl });
@@ -206,12 +403,13 @@ async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack
     if ("problems" in loaded) throw new StartError(sayAll(loaded.problems));
     const { source } = loaded;
     source.watch({
-      onReload: (users) => log.info({ path, users }, "users reloaded"),
+      onReload: (users) => news({ level: "info", fields: { path, users }, message: "users reloaded" }),
       onProblem: (problems) =>
-        log.error(
-          { path, problems: problems.map(formatProblem) },
-          "the users' new file is broken; the old users stay",
-        ),
+        news({
+          level: "error",
+          fields: { path, problems: problems.map(formatProblem) },
+          message: "the users' new file is broken; the old users stay",
+        }),
     });
     rooms.use(source);
     sources.push(source);
@@ -310,32 +508,45 @@ function makeRelay(config: Config): Rooms["relay"] {
 /** The certificates, and who is told when their files change. */
 async function openCertificates(
   config: Config,
-  log: Logger,
+  { tls, news }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<CertificateStore> {
-  const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
+  const { certificates, profile, clientCa, clientCrl } = config.tls;
   try {
     const clients = clientCa === undefined ? undefined : await readClientAuthorities(clientCa, clientCrl);
-    const store = new CertificateStore(rooms.use(new TicketSecret()), {
+    const tickets = rooms.use(new TicketSecret({ rotateMs: 0 }));
+    const store = new CertificateStore(tickets, {
       profile,
       ...(clients && { clients }),
     });
     const files = openCertificateFiles(store, certificates);
-    const names = [config.hostname, "localhost", "127.0.0.1", "::1"];
-    if (own) store.setPairs("selfSigned", [await selfSigned(names)]);
+    rooms.use(tls.follow(store, tickets));
     rooms.use(
       files.follow({
-        onSwapped: (path) => log.info({ path }, "certificate taken"),
+        onSwapped: (path) => news({ level: "info", fields: { path }, message: "certificate taken" }),
         onProblem: (path, reason) =>
-          log.error({ path, reason }, "the new certificate is broken; the old one stays"),
+          news({
+            level: "error",
+            fields: { path, reason },
+            message: "the new certificate is broken; the old one stays",
+          }),
       }),
     );
     if (clients && clientCa !== undefined) {
       const take = (next: ClientAuthorities): void => store.change({ profile, clients: next });
       const events = {
-        onTaken: () => log.info({ path: clientCa }, "authorities for clients' certificates taken"),
+        onTaken: () =>
+          news({
+            level: "info",
+            fields: { path: clientCa },
+            message: "authorities for clients' certificates taken",
+          }),
         onProblem: (reason: string) =>
-          log.error({ path: clientCa, reason }, "the new authorities are broken; the old ones stay"),
+          news({
+            level: "error",
+            fields: { path: clientCa, reason },
+            message: "the new authorities are broken; the old ones stay",
+          }),
       };
       rooms.use(followClientAuthorities({ ca: clientCa, crl: clientCrl, now: clients }, take, events));
     }
@@ -353,56 +564,6 @@ function listenerTls({ tls }: Config, listener: ListenerConfig): ListenerTls {
     implicit: listener.tls === "implicit",
     alpn,
     ...(certificate !== "none" && { clients: { certificate, name: tls.clientName } }),
-  };
-}
-
-/** Certificates by ACME, for the store; ordered from `renew` on. */
-async function startAcme(
-  { tls: { acme }, dataDir }: Config,
-  store: CertificateStore,
-  log: Logger,
-  metrics: Metrics,
-): Promise<Acme | undefined> {
-  if (!acme) return undefined;
-  const settings = { httpPort: HTTP_CHALLENGE_PORT, ...acme };
-  const isAlone = store.empty;
-  return openAcme(settings, {
-    dataDir,
-    answers: store,
-    use(pair) {
-      store.setPairs("acme", [pair]);
-      if (isAlone) store.setPairs("selfSigned", []);
-    },
-    showTemporary: isAlone
-      ? async () => store.setPairs("selfSigned", [await selfSigned(acme.domains)])
-      : undefined,
-    observer: watchAcme(acme, log, metrics),
-    hookSaid: (line) => log.info({ line }, "dnsHook says"),
-  }).catch((error: Error) => {
-    throw new StartError(`tls.acme: ${error.message}`);
-  });
-}
-
-function watchAcme({ domains }: AcmeConfig, log: Logger, metrics: Metrics): AcmeObserver {
-  return {
-    inUse(certificate) {
-      const temporary = "no certificate by ACME yet: clients see a temporary one that nobody trusts";
-      if (!certificate) return log.warn({ domains }, temporary);
-      const isOver = certificate.validTo < Date.now();
-      const until = new Date(certificate.validTo);
-      log[isOver ? "warn" : "info"]({ domains, until }, "certificate by ACME in use");
-    },
-    brokenFile: (error) => log.error({ reason: error.message }, "the file of the ACME certificate is broken"),
-    ordered(failure) {
-      metrics.acmeOrders.inc({ outcome: failure ? "failed" : "ok" });
-      if (!failure) return metrics.acmeFailures.set(0);
-      metrics.acmeFailures.inc();
-      const { reason, nextTry, news } = failure;
-      log[news ? "error" : "debug"](
-        { domains, reason, nextTry: new Date(nextTry) },
-        "no certificate by ACME",
-      );
-    },
   };
 }
 
@@ -459,4 +620,31 @@ function makeFrontend(
 
 function* readOpen(live: LiveSessions): Iterable<{ listener: string; bytes: { in: number; out: number } }> {
   for (const session of live) yield { listener: session.frontend.listener, bytes: session.bytes };
+}
+
+function listSessions(live: LiveSessions, filter: SessionFilter, limit: number): Listing {
+  const rows = [...live].map(describeSession).filter((row) => fits(filter, row));
+  return { total: rows.length, rows: rows.slice(0, limit) };
+}
+
+function kickSessions(live: LiveSessions, filter: SessionFilter): number {
+  const meant = [...live].filter((session) => fits(filter, describeSession(session)));
+  for (const session of meant) session.stop(new Refused("kicked", "ended by the operator"));
+  return meant.length;
+}
+
+function describeSession(session: Session): SessionRow {
+  return {
+    id: session.id,
+    pid: process.pid,
+    listener: session.frontend.listener,
+    protocol: session.protocol.name,
+    ip: session.peer.address,
+    ...(session.user !== undefined && { user: printable(session.user) }),
+    ...(session.backend !== undefined && { backend: session.backend }),
+    stage: session.stage,
+    tls: session.channel.tls?.version ?? "none",
+    seconds: Math.round((performance.now() - session.startedAt) / 1000),
+    bytes: session.bytes,
+  };
 }

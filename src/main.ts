@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { program } from "./cli/program.ts";
-
-process.exitCode = await program(process.argv);
+// What the gateway starts to carry sessions has to be there soon, and needs nothing of the rest.
+process.exitCode =
+  process.argv[2] === "worker"
+    ? await (await import("./cli/worker.ts")).worker()
+    : await (await import("./cli/program.ts")).program(process.argv);

@@ -44,7 +44,9 @@ export interface Refusal {
     /** No byte moved for too long after login; the session ends. */
     | "idle"
     /** The gateway goes away; the session ends. */
-    | "shutdown";
+    | "shutdown"
+    /** An operator ended the session. */
+    | "kicked";
   /** For the log: what happened, never a secret, never raw bytes of the peer. */
   readonly detail: string;
   /** When trying again makes sense, in milliseconds from now. */
@@ -102,6 +104,7 @@ const FINAL: ReadonlySet<Refusal["kind"]> = new Set([
   "loginTimeout",
   "idle",
   "shutdown",
+  "kicked",
 ]);
 
 /** Whether the session ends with this refusal; after the others the client may try again. */

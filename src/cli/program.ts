@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
+import { reload, upgrade } from "./reload.ts";
 import { run } from "./run.ts";
+import { kick, type Meant, sessions } from "./sessions.ts";
 
 const DEFAULT_CONFIG = "postern.yaml";
 
@@ -23,7 +25,10 @@ export async function program(argv: readonly string[]): Promise<number> {
     .command("run")
     .description("run the gateway until SIGTERM or Ctrl-C")
     .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
-    .action(async ({ config }: { config: string }) => exit(await run(config)));
+    .addOption(new Option("--take-over", "from the gateway that started this one").hideHelp())
+    .action(async ({ config, takeOver }: { config: string; takeOver?: true }) =>
+      exit(await run(config, takeOver === true)),
+    );
   postern
     .command("check")
     .description("check a configuration and say everything that is wrong with it")
@@ -47,6 +52,33 @@ export async function program(argv: readonly string[]): Promise<number> {
     .option("--verify <stored>", "check a password against this stored one: 0 right, 1 wrong")
     .action(async (options: HashOptions) => exit(await hash(options, process)));
 
+  const meant = (command: Command): Command =>
+    command
+      .option("-c, --config <file>", "the configuration of the gateway that runs", DEFAULT_CONFIG)
+      .option("--id <id>", "one session, by its id in the log")
+      .option("--user <name>", "sessions of this user")
+      .option("--ip <address>", "sessions from this address")
+      .option("--backend <name>", "sessions at this backend")
+      .option("--listener <name>", "sessions at this listener");
+  meant(postern.command("sessions"))
+    .description("list the sessions of a running gateway")
+    .option("--json", "for programs", false)
+    .action(async ({ config, json, ...whom }: Meant & { config: string; json: boolean }) =>
+      exit(await sessions(config, whom, json)),
+    );
+  meant(postern.command("kick"))
+    .description("end sessions of a running gateway; all that is given must fit")
+    .action(async ({ config, ...whom }: Meant & { config: string }) => exit(await kick(config, whom)));
+  postern
+    .command("reload")
+    .description("have a running gateway take its configuration anew, as SIGHUP does")
+    .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
+    .action(async ({ config }: { config: string }) => exit(await reload(config)));
+  postern
+    .command("upgrade")
+    .description("have the program that is installed now take over from a running gateway")
+    .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
+    .action(async ({ config }: { config: string }) => exit(await upgrade(config)));
   try {
     await postern.parseAsync(argv);
   } catch (error) {

@@ -1,46 +1,84 @@
 import { once } from "node:events";
-import { StartError, startPostern } from "../app.ts";
+import { availableParallelism } from "node:os";
+import { type Postern, type Processes, StartError, startPostern } from "../app.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
+import type { Config } from "../config/schema.ts";
 import { BindError } from "../listen/listener.ts";
+import { type Predecessor, predecessor } from "../supervisor/heir.ts";
 import { createLogger } from "../telemetry/logger.ts";
 
-/** `postern run`: serves until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it could not start. */
-export async function run(file: string): Promise<number> {
+/**
+ * `postern run`: serves until SIGTERM or SIGINT, or until another process has taken over. 0 after an orderly
+ * stop, 1 when it could not start. `takeOver`: from the gateway that started this process.
+ */
+export async function run(file: string, takeOver = false): Promise<number> {
+  const before = takeOver ? predecessor() : undefined;
   const loaded = loadConfig(file);
   if (!loaded.ok) {
-    for (const problem of loaded.problems) console.error(formatProblem(problem));
-    console.error(`postern: not started; ${file} has problems`);
-    return 1;
+    const problems = loaded.problems.map(formatProblem).join("\n");
+    return notStarted(`${problems}\npostern: not started; ${file} has problems`, before);
   }
   const { config } = loaded;
   const { log, flush } = createLogger(config.logging);
   // The last net: a fault that escaped its session is told, and the other sessions go on.
   process.on("uncaughtException", (error) => log.error({ err: error }, "a fault of the gateway"));
   for (const warning of loaded.warnings) log.warn({ problem: formatProblem(warning) }, "configuration");
+  let running: Postern | undefined;
+  // Before it runs there is nothing to reload or to replace, and nothing to die of.
+  process.on("SIGHUP", () => void running?.reload());
+  process.on("SIGUSR2", () => void running?.upgrade());
   try {
-    const postern = await startPostern(config, log);
+    const postern = await startPostern(config, log, {
+      processes: processes(config),
+      load: () => loadConfig(file),
+      successor: { entry: program(), args: ["run", "--config", file, "--take-over"] },
+      predecessor: before,
+    });
+    running = postern;
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
-    const signal = await stopSignal();
-    log.info({ signal }, "stopping");
-    await postern.close();
+    const stopped = stopSignal(() => postern.kill()).then((signal) => {
+      log.info({ signal }, "stopping");
+      return postern.close();
+    });
+    await Promise.race([stopped, postern.replaced.then(() => postern.leave())]);
     log.info("stopped");
     return 0;
   } catch (error) {
     if (!(error instanceof StartError || error instanceof BindError)) throw error;
-    console.error(`${error.message}\npostern: not started`);
-    return 1;
+    return notStarted(`${error.message}\npostern: not started`, before);
   } finally {
     flush();
   }
 }
 
+async function notStarted(why: string, before: Predecessor | undefined): Promise<number> {
+  console.error(why);
+  await before?.failed(why);
+  return 1;
+}
+
+/** The program's own file. */
+function program(): string {
+  return process.argv[1] ?? "";
+}
+
+/** How many processes carry sessions, and how each is started. */
+function processes({ workers }: Config): Processes | undefined {
+  const count = workers === "auto" ? availableParallelism() : workers;
+  return count === 0 ? undefined : { count, spawn: { entry: program(), args: ["worker"] } };
+}
+
 /** The first of the signals that ask for an orderly stop; a second one ends the process at once. */
-export async function stopSignal(): Promise<string> {
+export async function stopSignal(kill: () => void = () => {}): Promise<string> {
   const signals = ["SIGTERM", "SIGINT"] as const;
   const signal = await Promise.race(signals.map((name) => once(process, name).then(() => name)));
-  for (const name of signals) process.once(name, () => process.exit(130));
+  const atOnce = (): never => {
+    kill();
+    process.exit(1);
+  };
+  for (const name of signals) process.once(name, atOnce);
   return signal;
 }

@@ -627,7 +627,8 @@ const TimeoutsSchema = mapping(
     connect: duration({ default: "5s", description: "Reaching a backend, TLS included." }),
     drain: duration({
       default: "5m",
-      description: "How long open sessions may go on when the gateway stops.",
+      description:
+        "How long open sessions may go on when the gateway stops. At an upgrade they are left alone for as long before.",
     }),
     imapIdle: duration({
       default: "30m",
@@ -672,8 +673,17 @@ export const ConfigSchema = mapping(
       default: "auto",
       valid: "auto, or a whole number, 0 or more",
       description:
-        "Processes that carry sessions. This version runs all sessions in one process, whatever stands here.",
+        "Processes that carry sessions; `auto` is one a core, 0 is one process for everything. Needs a restart.",
     }),
+    user: Type.Optional(
+      text({
+        description:
+          "Whom to become once the ports are bound, when started as root. All files but those of secrets must be readable for this user.",
+      }),
+    ),
+    group: Type.Optional(
+      text({ description: "The group that goes with `user`, instead of that user's own." }),
+    ),
     dataDir: path({ default: "./data", description: "Where Postern keeps what must outlive it." }),
     tls: TlsSchema,
     listeners: Type.Array(ListenerSchema, {

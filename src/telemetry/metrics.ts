@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Snapshot } from "./snapshot.ts";
 
 /** Seconds; from a password check in the cache to a backend that makes one wait. */
 const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
@@ -83,17 +84,6 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener", "cause"] as const,
     registers,
   });
-  const acmeOrders = new Counter({
-    name: "postern_acme_orders_total",
-    help: "Orders of certificates, by what came of them: ok or failed.",
-    labelNames: ["outcome"] as const,
-    registers,
-  });
-  const acmeFailures = new Gauge({
-    name: "postern_acme_failures",
-    help: "Orders of certificates that failed in a row; 0 when the last one went well.",
-    registers,
-  });
   const bytesOfClosed = new Map<string, { in: number; out: number }>();
 
   new Gauge({
@@ -120,6 +110,8 @@ export function createMetrics(readings: Readings) {
     help: "Seconds until a certificate expires, below zero when it has; by the first of its names.",
     labelNames: ["certificate"] as const,
     registers,
+    // All processes have the same certificates; one that has not taken the new one yet is what matters.
+    aggregator: "min",
     collect() {
       this.reset();
       for (const [certificate, seconds] of soonest(readings.certificates()))
@@ -154,11 +146,8 @@ export function createMetrics(readings: Readings) {
     failures,
     handshakes,
     handshakeFailures,
-    acmeOrders,
-    acmeFailures,
-    contentType: registry.contentType,
-    /** The text that Prometheus reads. */
-    expose: () => registry.metrics(),
+    /** All of it, for the sum over all processes. */
+    snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,
     /** Makes a listener's series visible before its first session. */
     announce(listener: string): void {
       add(bytesOfClosed, listener, { in: 0, out: 0 });

@@ -106,7 +106,6 @@ test("a client that shows a good certificate signs in by it, in every protocol, 
       "mallory@example.org": "hers",
     },
     config: {
-      workers: 0,
       tls: {
         certificates: [{ cert: "door.pem", key: "door.key" }],
         clientCa: "clients.pem",

@@ -61,7 +61,6 @@ async function gatewayBefore(dovecot: Dovecot, backendPorts: Ports, identity: st
     users: { [USER]: PASSWORD },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       listeners: Object.entries(ports).map(([protocol, port]) => ({
         protocol,
         port,

@@ -32,43 +32,49 @@ async function goOn(place: Place, client: Conversation): Promise<Fate> {
   return answer.startsWith("250 ") ? "acked" : "refused";
 }
 
-test(`a stop amid ${PLACES.length * SESSIONS} sessions takes the messages under way, and no others`, {
-  skip: withoutPostfix,
-}, async (t) => {
-  await using postfix = await startPostfix({ domains: [HERE], tls: "none", hold: true });
-  await using door = await openSmtpDoor({
-    authority: await certificateAuthority(),
-    backends: { postfix },
-    speaks: ["smtp"],
-    domains: { postfix: HERE },
-    config: { policy: { limits: [] }, timeouts: { drain: "30s" } },
-  });
-  await using stack = new AsyncDisposableStack();
-  const sessions = PLACES.flatMap((place) => Array.from({ length: SESSIONS }, () => place));
-  const ledger = new Ledger(sessions.length);
-  const begun = await Promise.all(
-    sessions.map(async (place) => {
-      const client = stack.use(await door.fromServer());
-      // Each is at the backend already, and not only at the door.
-      await talk(
-        client,
-        ["MAIL FROM:<a@far.example>", "250 "],
-        [`RCPT TO:<first@${HERE}>`, "250 "],
-        ["RSET", "250 "],
-      );
-      const id = ledger.begin() ?? "";
-      await goTo(place, client, id);
-      return { place, client, id };
-    }),
-  );
-  for (const { place, client } of begun) if (place === "behind its end") void client.sendRaw(".\r\n");
-  const stopped = door.gateway.stop();
-  const began = performance.now();
-  await Promise.all(begun.map(async ({ place, client, id }) => ledger.settle(id, await goOn(place, client))));
-  assert.equal(await stopped, 0);
-  t.diagnostic(`${ledger}; stopped in ${Math.round(performance.now() - began)} ms`);
+for (const workers of [0, 2]) {
+  test(`with ${workers} workers a stop amid ${PLACES.length * SESSIONS} sessions takes the messages under way, and no others`, {
+    skip: withoutPostfix,
+  }, async (t) => {
+    await using postfix = await startPostfix({ domains: [HERE], tls: "none", hold: true });
+    await using door = await openSmtpDoor({
+      authority: await certificateAuthority(),
+      backends: { postfix },
+      speaks: ["smtp"],
+      domains: { postfix: HERE },
+      config: { workers, policy: { limits: [] }, timeouts: { drain: "30s" } },
+    });
+    await using stack = new AsyncDisposableStack();
+    const sessions = PLACES.flatMap((place) => Array.from({ length: SESSIONS }, () => place));
+    const ledger = new Ledger(sessions.length);
+    const begun = await Promise.all(
+      sessions.map(async (place) => {
+        const client = stack.use(await door.fromServer());
+        // Each is at the backend already, and not only at the door.
+        await talk(
+          client,
+          ["MAIL FROM:<a@far.example>", "250 "],
+          [`RCPT TO:<first@${HERE}>`, "250 "],
+          ["RSET", "250 "],
+        );
+        const id = ledger.begin() ?? "";
+        await goTo(place, client, id);
+        return { place, client, id };
+      }),
+    );
+    for (const { place, client } of begun) if (place === "behind its end") void client.sendRaw(".\r\n");
+    const stopped = door.gateway.stop();
+    const began = performance.now();
+    await Promise.all(
+      begun.map(async ({ place, client, id }) => ledger.settle(id, await goOn(place, client))),
+    );
+    assert.equal(await stopped, 0);
+    t.diagnostic(`${ledger}; stopped in ${Math.round(performance.now() - began)} ms`);
 
-  const ids = (await postfix.held()).map((file) => /\bfor <(m\d+)@/.exec(file.toString("latin1"))?.[1] ?? "");
-  assert.deepEqual(ledger.wrongs(ids), []);
-  assert.equal(ledger.acked, 2 * SESSIONS);
-});
+    const ids = (await postfix.held()).map(
+      (file) => /\bfor <(m\d+)@/.exec(file.toString("latin1"))?.[1] ?? "",
+    );
+    assert.deepEqual(ledger.wrongs(ids), []);
+    assert.equal(ledger.acked, 2 * SESSIONS);
+  });
+}

@@ -15,6 +15,7 @@ import { type Frontend, Session } from "../../src/session/session.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { createHeaderReports } from "../../src/telemetry/proxy-headers.ts";
 import { createRecorder } from "../../src/telemetry/recorder.ts";
+import { exposeSum } from "../../src/telemetry/snapshot.ts";
 import { serverTls } from "../../src/tls/frontend.ts";
 import type { KeyPair } from "../../src/tls/key-pair.ts";
 import { CapabilityBoard } from "../../src/upstream/capabilities.ts";
@@ -198,7 +199,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
         { timeoutMs: 8_000, everyMs: 5 },
       ),
     refusals: () => log.filter((line) => line["msg"] === "refused").map((line) => String(line["kind"])),
-    metrics: () => metrics.expose(),
+    metrics: () => metrics.snapshot().then((snapshot) => exposeSum([snapshot])),
     connect: open,
     async greeted(more) {
       const client = await open(more);

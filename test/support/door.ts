@@ -24,6 +24,8 @@ export interface DoorOptions {
   readonly backendKeys?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Keys of both listeners. */
   readonly listenerKeys?: Readonly<Record<string, unknown>>;
+  /** How many file descriptors each of the gateway's processes may have. */
+  readonly descriptors?: number;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -61,6 +63,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const own = await options.authority.issue(["localhost", "127.0.0.1"]);
   const gateway = await startGateway({
     users: options.users,
+    ...(options.descriptors !== undefined && { descriptors: options.descriptors }),
     files: {
       "door.pem": own.cert,
       "door.key": own.key,
@@ -69,7 +72,6 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
         {

@@ -54,7 +54,6 @@ export async function openPop3Door(options: Pop3DoorOptions): Promise<Pop3Door> 
     files: { "door.pem": own.cert, "door.key": own.key, "backends.pem": options.authority.ca },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
         {

@@ -88,7 +88,6 @@ export async function openSieveDoor(options: SieveDoorOptions): Promise<SieveDoo
     files: { "door.pem": own.cert, "door.key": own.key, "backends.pem": options.authority.ca },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [{ protocol: "sieve", port, host: "127.0.0.1" }],
       backends: Object.fromEntries(

@@ -66,7 +66,6 @@ export async function openSmtpDoor(options: SmtpDoorOptions): Promise<SmtpDoor> 
     },
     config: {
       hostname: "door.example.org",
-      workers: 0,
       tls: { certificates: [{ cert: "door.pem", key: "door.key" }] },
       listeners: [
         { protocol: "smtp", port: mx, host, name: LISTENERS.mx, requireTls: false, ...options.mxKeys },

@@ -35,6 +35,7 @@ const REPLIES = {
   loginTimeout: SILENCE,
   idle: SILENCE,
   shutdown: SILENCE,
+  kicked: SILENCE,
 } satisfies Record<Refusal["kind"], Words | typeof SILENCE>;
 
 /**

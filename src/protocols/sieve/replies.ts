@@ -42,6 +42,7 @@ const REPLIES = {
   loginTimeout: { condition: "BYE", text: "No login in time" },
   idle: { condition: "BYE", text: "Idle for too long" },
   shutdown: { condition: "BYE", code: "TRYLATER", text: "Shutting down; connect again" },
+  kicked: { condition: "BYE", text: "Ended by the administrator" },
 } satisfies Record<Refusal["kind"], Words>;
 
 /**

@@ -46,6 +46,7 @@ const REPLIES = {
   loginTimeout: both("421 4.4.2 Not enough in time"),
   idle: both("421 4.4.2 Idle for too long"),
   shutdown: both("421 4.3.2 Shutting down; try again"),
+  kicked: both("421 4.3.2 Ended by the administrator"),
 } satisfies Record<Refusal["kind"], Words>;
 
 /** What it hears about a message on its way. */

@@ -27,6 +27,7 @@ const BEGINNINGS = {
   loginTimeout: "* BYE ",
   idle: "* BYE ",
   shutdown: "* BYE ",
+  kicked: "* BYE ",
 } satisfies Record<Refusal["kind"], string>;
 
 const KINDS = Object.keys(BEGINNINGS) as Refusal["kind"][];

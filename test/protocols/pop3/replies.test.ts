@@ -27,6 +27,7 @@ const BEGINNINGS = {
   loginTimeout: undefined,
   idle: undefined,
   shutdown: undefined,
+  kicked: undefined,
 } satisfies Record<Refusal["kind"], string | undefined>;
 
 /** What a detail must never do: end the line, or be said at all. */

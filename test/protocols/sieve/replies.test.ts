@@ -28,6 +28,7 @@ const BEGINNINGS = {
   loginTimeout: 'BYE "',
   idle: 'BYE "',
   shutdown: 'BYE (TRYLATER) "',
+  kicked: 'BYE "',
 } satisfies Record<Refusal["kind"], string>;
 
 const KINDS = Object.keys(BEGINNINGS) as Refusal["kind"][];

@@ -27,6 +27,7 @@ const BEGINNINGS = {
   loginTimeout: ["421 4.4.2 ", "421 4.4.2 "],
   idle: ["421 4.4.2 ", "421 4.4.2 "],
   shutdown: ["421 4.3.2 ", "421 4.3.2 "],
+  kicked: ["421 4.3.2 ", "421 4.3.2 "],
 } satisfies Record<Refusal["kind"], [string, string]>;
 
 const ENVELOPE_BEGINNINGS = {

@@ -1,0 +1,71 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+
+/** Which sessions are meant: all that is given must fit. */
+export interface Filter {
+  readonly id?: string;
+  readonly user?: string;
+  readonly ip?: string;
+  readonly backend?: string;
+  readonly listener?: string;
+}
+
+/** What came of something that was asked for: what it did, or why it was not done. */
+export type Outcome =
+  | { readonly ok: true; readonly done: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/** What an operator can do to a running gateway. */
+export interface Control {
+  sessions(
+    filter: Filter,
+    limit: number,
+  ): Promise<{ readonly total: number; readonly rows: readonly object[] }>;
+  kick(filter: Filter): Promise<number>;
+  reload(): Promise<Outcome>;
+  upgrade(): Promise<Outcome>;
+}
+
+const DEFAULT_LIMIT = 1_000;
+const MAX_LIMIT = 100_000;
+const MAX_TEXT = 512;
+
+const text = { type: "string", minLength: 1, maxLength: MAX_TEXT };
+const filter = { id: text, user: text, ip: text, backend: text, listener: text };
+const listed = {
+  type: "object",
+  additionalProperties: false,
+  properties: { ...filter, limit: { type: "integer", minimum: 1, maximum: MAX_LIMIT } },
+};
+// At least one: nobody means everybody.
+const kicked = { type: "object", additionalProperties: false, minProperties: 1, properties: filter };
+
+/** The operator's API. `allow` says who may ask. */
+export function serveControl(server: FastifyInstance, control: Control, allow: Allow): void {
+  server.get("/api/v1/sessions", { onRequest: allow, schema: { querystring: listed } }, async (request) => {
+    const { limit = DEFAULT_LIMIT, ...meant } = request.query as Filter & { readonly limit?: number };
+    const { total, rows } = await control.sessions(meant, limit);
+    return { total, sessions: rows };
+  });
+  const onRequest = [allow, refuseBrowsers];
+  server.post("/api/v1/sessions/kick", { onRequest, schema: { body: kicked } }, async (request) => ({
+    kicked: await control.kick(request.body as Filter),
+  }));
+  server.post("/api/v1/reload", { onRequest }, async (_request, reply) => say(reply, await control.reload()));
+  server.post("/api/v1/upgrade", { onRequest }, async (_request, reply) =>
+    say(reply, await control.upgrade()),
+  );
+}
+
+type Allow = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
+
+/** A page that an operator looks at must not act in his name: browsers name the page's origin, programs name none. */
+async function refuseBrowsers(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (request.headers.origin === undefined) return;
+  await reply.code(403).send({ error: "not from a page in a browser" });
+}
+
+function say(reply: FastifyReply, outcome: Outcome): FastifyReply {
+  return outcome.ok
+    ? reply.send({ done: outcome.done })
+    : reply.code(422).send({ error: "nothing was changed", problems: outcome.problems });
+}

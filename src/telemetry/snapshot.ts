@@ -1,0 +1,33 @@
+import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue, Registry } from "prom-client";
+
+/** All metrics of one process with their values, as plain data that crosses to another process. */
+export type Snapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
+
+/** What Prometheus calls the form of `exposeSum`. */
+export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/**
+ * The text that Prometheus reads, summed over all processes. What is never summed, as the time of a start, is
+ * that of the first.
+ */
+export function exposeSum(snapshots: readonly Snapshot[]): Promise<string> {
+  const [first = [], ...others] = snapshots;
+  const own = first.map((metric) => (metric.aggregator === "omit" ? ofThisProcess(metric) : metric));
+  return sum([own, ...others]).metrics();
+}
+
+/** Adds what a process that is gone has counted; what only was so at a time is gone with it. */
+export async function retain(retained: Snapshot, gone: Snapshot): Promise<Snapshot> {
+  const counted = gone.filter(({ type }) => COUNTING.has(String(type)));
+  return (await sum([retained, counted]).getMetricsAsJSON()) as Snapshot;
+}
+
+const COUNTING: ReadonlySet<string> = new Set(["counter", "histogram"]);
+
+function ofThisProcess(metric: Snapshot[number]): Snapshot[number] {
+  return { ...metric, aggregator: "first" };
+}
+
+function sum(snapshots: readonly Snapshot[]): Registry {
+  return AggregatorRegistry.aggregate(snapshots as unknown as object[]);
+}

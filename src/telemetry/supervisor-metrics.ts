@@ -1,0 +1,63 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Snapshot } from "./snapshot.ts";
+
+/** What is read where it lives when Prometheus asks. */
+export interface SupervisorReadings {
+  workers(): number;
+  waiting(): number;
+}
+
+export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
+
+/** What only the supervisor knows. `alone`: the process itself is counted by those who carry sessions in it. */
+export function createSupervisorMetrics(readings: SupervisorReadings, alone: boolean) {
+  const registry = new Registry();
+  const registers = [registry];
+  if (!alone) collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: "postern_workers",
+    help: "Worker processes that can take sessions now; 0 where one process does everything.",
+    registers,
+    collect() {
+      this.set(readings.workers());
+    },
+  });
+  new Gauge({
+    name: "postern_connections_waiting",
+    help: "Accepted connections that wait until a process has room for them.",
+    registers,
+    collect() {
+      this.set(readings.waiting());
+    },
+  });
+  return {
+    dropped: new Counter({
+      name: "postern_connections_dropped_total",
+      help: "Connections closed unserved, because nobody had room for them in time.",
+      registers,
+    }),
+    workerDeaths: new Counter({
+      name: "postern_worker_deaths_total",
+      help: "Workers that ended by themselves or had to be ended, and were replaced.",
+      registers,
+    }),
+    reloads: new Counter({
+      name: "postern_reloads_total",
+      help: "Reloads of the configuration: ok, or failed, where the old one stays.",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
+    acmeOrders: new Counter({
+      name: "postern_acme_orders_total",
+      help: "Orders of certificates, by what came of them: ok or failed.",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
+    acmeFailures: new Gauge({
+      name: "postern_acme_failures",
+      help: "Orders of certificates that failed in a row; 0 when the last one went well.",
+      registers,
+    }),
+    snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,
+  };
+}
