@@ -3,6 +3,7 @@ import { StartError, startPostern } from "../app.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import { BindError } from "../listen/listener.ts";
+import { serviceManager } from "../supervisor/notify.ts";
 import { createLogger } from "../telemetry/logger.ts";
 
 /** `postern run`: serves until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it could not start. */
@@ -18,13 +19,19 @@ export async function run(file: string): Promise<number> {
   // The last net: a fault that escaped its session is told, and the other sessions go on.
   process.on("uncaughtException", (error) => log.error({ err: error }, "a fault of the gateway"));
   for (const warning of loaded.warnings) log.warn({ problem: formatProblem(warning) }, "configuration");
+  // Heard from here on: as process 1 of a container a signal that nobody waits for would be lost.
+  const stop = stopSignal();
   try {
+    await using manager = serviceManager(process.env, (problem) => log.warn({ problem }, "service manager"));
     const postern = await startPostern(config, log);
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
-    const signal = await stopSignal();
+    const listening = postern.listeners.map(({ name }) => name).join(", ");
+    void manager.ready(`serving on ${listening}`);
+    const signal = await stop;
     log.info({ signal }, "stopping");
+    void manager.stopping(config.timeouts.drain);
     await postern.close();
     log.info("stopped");
     return 0;

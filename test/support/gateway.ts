@@ -20,6 +20,8 @@ export interface GatewayOptions {
   /** Further files, by name, beside postern.yaml. */
   readonly files?: Readonly<Record<string, string>>;
   readonly name?: string;
+  /** Beside the environment of the tests. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** One line of the log. */
@@ -86,7 +88,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     name: options.name ?? "gateway",
     cwd: folder.path,
     // Colours and the like are for people; what the tests' own runner sets is not for the gateway.
-    env: { NO_COLOR: "1", NODE_OPTIONS: undefined, NODE_TEST_CONTEXT: undefined },
+    env: { NO_COLOR: "1", NODE_OPTIONS: undefined, NODE_TEST_CONTEXT: undefined, ...options.env },
   });
 
   const admin = (path: string) => fetchText(adminPort, path);
