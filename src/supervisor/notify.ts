@@ -116,6 +116,9 @@ class Voice {
  * to trust and to build; systemd's own program sends them for us, to paths and abstract names alike. It stays until
  * systemd has read them (BARRIER=1), because systemd looks up the sender among the unit's living processes: hence
  * `NotifyAccess=all` in the unit, the sender being our child. It gets no more of our environment than it needs.
+ *
+ * Starting it holds the event loop for 2 to 20 ms, the more memory this process has the longer (measured with 50 and
+ * 250 MB): nothing for a process without sessions, and the reason for few pings in one with them.
  */
 async function systemdNotify(
   socket: string,
