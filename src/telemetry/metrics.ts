@@ -92,9 +92,11 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener"] as const,
     registers,
     collect() {
-      this.reset();
-      for (const listener of bytesOfClosed.keys()) this.set({ listener }, 0);
-      for (const { listener } of readings.openSessions()) this.inc({ listener });
+      const counts = new Map([...bytesOfClosed.keys()].map((listener) => [listener, 0]));
+      // Each worker counts all of its sessions once a second: a look-up of labels for each would be felt.
+      for (const { listener } of readings.openSessions())
+        counts.set(listener, (counts.get(listener) ?? 0) + 1);
+      for (const [listener, count] of counts) this.set({ listener }, count);
     },
   });
   new Gauge({
