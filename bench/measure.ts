@@ -148,7 +148,9 @@ function smtpSource(messages: number, bytes: number, kept: boolean): Work {
     const sessions = String(Math.min(CONCURRENCY, messages));
     const sizes = ["-s", sessions, "-m", String(messages), "-l", String(bytes)];
     const args = [...(kept ? ["-d"] : []), ...sizes, "-f", "a@far.test", "-t", "x@bench.test"];
-    const { code, stderr } = await runProcess("smtp-source", [...args, `127.0.0.1:${smtp}`]);
+    const { code, stderr } = await runProcess("smtp-source", [...args, `127.0.0.1:${smtp}`], {
+      timeoutMs: CLIENT_TIMEOUT,
+    });
     if (code !== 0) throw new Error(`smtp-source: ${stderr}`);
     return undefined;
   };

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
+import { health } from "./health.ts";
 import { reload, upgrade } from "./reload.ts";
 import { run } from "./run.ts";
 import { kick, type Meant, sessions } from "./sessions.ts";
@@ -38,6 +39,12 @@ export async function program(argv: readonly string[]): Promise<number> {
     .action(async (file: string | undefined, { config, probe }: { config: string; probe?: boolean }) =>
       exit(await check(file ?? config, { probe: probe ?? false })),
     );
+  postern
+    .command("health")
+    .description("ask the running gateway whether it serves clients: 0 yes, 1 no")
+    .option("--host <address>", "where its admin port is bound", "127.0.0.1")
+    .option("--port <number>", "its admin port", port, 8025)
+    .action(async (admin: { host: string; port: number }) => exit(await health(admin.host, admin.port)));
   postern
     .command("demo")
     .description("a gateway with two small mail servers behind it, for trying out")
@@ -98,6 +105,12 @@ function version(): string {
 function rounds(text: string): number {
   if (/^[0-9]{1,10}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("a whole number is wanted.");
+}
+
+function port(text: string): number {
+  const number = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
+  if (number >= 1 && number <= 65_535) return number;
+  throw new InvalidArgumentError("a whole number from 1 to 65535 is wanted.");
 }
 
 /** The highest of the demo's ports, 8025, must still be a port when this is added. */

@@ -6,6 +6,7 @@ import { formatProblem } from "../config/problem.ts";
 import type { Config } from "../config/schema.ts";
 import { BindError } from "../listen/listener.ts";
 import { type Predecessor, predecessor } from "../supervisor/heir.ts";
+import { type ServiceManager, serviceManager } from "../supervisor/notify.ts";
 import { createLogger } from "../telemetry/logger.ts";
 
 /**
@@ -25,10 +26,15 @@ export async function run(file: string, takeOver = false): Promise<number> {
   process.on("uncaughtException", (error) => log.error({ err: error }, "a fault of the gateway"));
   for (const warning of loaded.warnings) log.warn({ problem: formatProblem(warning) }, "configuration");
   let running: Postern | undefined;
-  // Before it runs there is nothing to reload or to replace, and nothing to die of.
-  process.on("SIGHUP", () => void running?.reload());
-  process.on("SIGUSR2", () => void running?.upgrade());
+  // Heard from here on: as process 1 of a container a signal that nobody waits for would be lost.
+  const stop = stopSignal(() => running?.kill());
   try {
+    await using manager = serviceManager(surroundings(takeOver), (problem) =>
+      log.warn({ problem }, "service manager"),
+    );
+    // Before it runs there is nothing to reload or to replace, and nothing to die of.
+    process.on("SIGHUP", () => void (running && reload(running, manager)));
+    process.on("SIGUSR2", () => void running?.upgrade());
     const postern = await startPostern(config, log, {
       processes: processes(config),
       load: () => loadConfig(file),
@@ -39,11 +45,19 @@ export async function run(file: string, takeOver = false): Promise<number> {
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
-    const stopped = stopSignal(() => postern.kill()).then((signal) => {
+    if (takeOver) void manager.tookOver();
+    void manager.ready(serving(postern));
+    const stopped = stop.then((signal) => {
       log.info({ signal }, "stopping");
+      void manager.stopping(config.timeouts.drain);
       return postern.close();
     });
-    await Promise.race([stopped, postern.replaced.then(() => postern.leave())]);
+    const left = postern.replaced.then(async () => {
+      // The service goes on, in another process: what is left here is nothing that it is told of.
+      await manager[Symbol.asyncDispose]();
+      await postern.leave();
+    });
+    await Promise.race([stopped, left]);
     log.info("stopped");
     return 0;
   } catch (error) {
@@ -52,6 +66,22 @@ export async function run(file: string, takeOver = false): Promise<number> {
   } finally {
     flush();
   }
+}
+
+/** The environment; what the service manager meant for the process before us is meant for us now. */
+function surroundings(takeOver: boolean): NodeJS.ProcessEnv {
+  const { WATCHDOG_PID, ...others } = process.env;
+  return takeOver || WATCHDOG_PID === undefined ? others : { ...others, WATCHDOG_PID };
+}
+
+async function reload(postern: Postern, manager: ServiceManager): Promise<void> {
+  await manager.reloading();
+  await postern.reload();
+  await manager.ready(serving(postern));
+}
+
+function serving({ listeners }: Postern): string {
+  return `serving on ${listeners.map(({ name }) => name).join(", ")}`;
 }
 
 async function notStarted(why: string, before: Predecessor | undefined): Promise<number> {

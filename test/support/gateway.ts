@@ -22,6 +22,8 @@ export interface GatewayOptions {
   readonly name?: string;
   /** How many file descriptors each of its processes may have. */
   readonly descriptors?: number;
+  /** Beside the environment of the tests. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** One line of the log. */
@@ -93,7 +95,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     name: options.name ?? "gateway",
     cwd: folder.path,
     // Colours and the like are for people; what the tests' own runner sets is not for the gateway.
-    env: { NO_COLOR: "1", NODE_OPTIONS: undefined, NODE_TEST_CONTEXT: undefined },
+    env: { NO_COLOR: "1", NODE_OPTIONS: undefined, NODE_TEST_CONTEXT: undefined, ...options.env },
   });
 
   const admin = (path: string) => fetchText(adminPort, path);

@@ -252,9 +252,12 @@ async function rcpt(session: Session, { rest }: Command): Promise<Outcome<SmtpDe
   return { recipient, mail: said.mail, rcpt: envelope, reply: undefined, mailTaken: false };
 }
 
+/** As nearly all addresses are: nothing to decode. */
+const ASCII = /^[\x20-\x7e]*$/;
+
 /** An address as a router compares it. */
 export function addressText({ address }: Envelope): string | undefined {
-  return decodeUtf8(Buffer.from(address, "latin1"));
+  return ASCII.test(address) ? address : decodeUtf8(Buffer.from(address, "latin1"));
 }
 
 /** RFC 3030 2: one reply, and the octets that come with it are nobody's commands. */

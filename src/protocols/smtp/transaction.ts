@@ -203,7 +203,7 @@ class MailRelay {
     const envelope = parseMail(rest);
     if (!envelope) return this.#refuse({ kind: "syntax", detail: "MAIL without a path" });
     if (this.#mail) return this.#refuse({ kind: "order", detail: "MAIL in a transaction" });
-    if (envelope.address !== "" && !this.#maySend([addressText(envelope) ?? ""], "MAIL FROM")) {
+    if (envelope.address !== "" && !this.#maySend(() => [addressText(envelope) ?? ""], "MAIL FROM")) {
       return this.#refuseEnvelope("senderNotYours");
     }
     const refused = refuseMail(this.#session, envelope, [this.#backend.offers]);
@@ -345,15 +345,15 @@ class MailRelay {
   /** Judges the From of a message, where a user sends it and somebody wants to know. */
   #gate(): FromGate | undefined {
     const judged = !this.#said && this.#session.frontend.content.senders !== "off";
-    return judged ? new FromGate((addresses) => this.#maySend(addresses, "From")) : undefined;
+    return judged ? new FromGate((addresses) => this.#maySend(() => addresses, "From")) : undefined;
   }
 
   /** Whether the user may send as all of these; one that he may not is only told of where senders are observed. */
-  #maySend(addresses: readonly string[], field: string): boolean {
+  #maySend(addresses: () => readonly string[], field: string): boolean {
     const { user = "", frontend } = this.#session;
     const { senders, maySendAs } = frontend.content;
     if (this.#said || senders === "off") return true;
-    const foreign = addresses.find((address) => !maySendAs(user, address));
+    const foreign = addresses().find((address) => !maySendAs(user, address));
     if (foreign === undefined) return true;
     if (senders === "enforce") return false;
     this.#desk.observed("senders", { field, address: foreign });
