@@ -1,6 +1,7 @@
 import type { Server, Socket } from "node:net";
 import type { ListenerConfig } from "../config/schema.ts";
-import { type Bound, listenAt } from "../listen/listener.ts";
+import { BindError, type Bound, listenAt } from "../listen/listener.ts";
+import { systemdSocket } from "./systemd-sockets.ts";
 
 /** One listening socket. A reload can give it another name and other settings. */
 interface Held {
@@ -93,10 +94,13 @@ export class Listeners {
     this.#inherited.clear();
   }
 
-  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host">, inherited?: Server): Held {
+  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host" | "fd">, inherited?: Server): Held {
     const { untouched, take } = this.#options;
     const early: Socket[] = [];
-    const listening = listenAt({ ...listener, untouched, ...(inherited && { inherited }) }, (socket) => {
+    const { name, port, host } = listener;
+    const options = { name, port, ...(host !== undefined && { host }), untouched };
+    const from = inherited ? { inherited } : systemdSocketOf(listener);
+    const listening = listenAt({ ...options, ...from }, (socket) => {
       if (held.known) take(held.name, socket);
       else early.push(socket);
     }).then((bound) => {
@@ -120,6 +124,14 @@ export class Listeners {
     // Not waited for: the socket is closed at once, and only those accepted from it live on.
     void bound?.close();
   }
+}
+
+/** Throws BindError when there should be one and is none. */
+function systemdSocketOf({ name, fd }: Pick<ListenerConfig, "name" | "fd">): { readonly fd?: number } {
+  if (fd === undefined) return {};
+  const found = systemdSocket(fd, process.env, process.pid);
+  if (found !== undefined) return { fd: found };
+  throw new BindError(`listener ${name}: systemd has opened no socket with FileDescriptorName=${fd} for us`);
 }
 
 /** What makes two listeners one socket. Those that take any free port are told apart by their names. */

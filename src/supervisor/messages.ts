@@ -14,6 +14,7 @@ export interface WorkerStart {
   /** What all workers have in common. Secret. */
   readonly secret: Uint8Array;
   readonly tls: CommonState;
+  readonly hashThreads?: number | undefined;
   /** What backends offer, as far as it is known. */
   readonly known: readonly Offer[];
 }
