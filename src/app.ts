@@ -22,6 +22,8 @@ import { pop3 } from "./protocols/pop3/index.ts";
 import { sieve } from "./protocols/sieve/index.ts";
 import { smtp, submission } from "./protocols/smtp/index.ts";
 import { maySendAs } from "./protocols/smtp/senders.ts";
+import { connectRedis, type RedisObserver } from "./redis/connection.ts";
+import { openSharing, type Sharing } from "./redis/sharing.ts";
 import { Refused } from "./refusal.ts";
 import { IdleWatch } from "./relay/idle-watch.ts";
 import { startRelay } from "./relay/relay.ts";
@@ -86,7 +88,8 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
     seats: () => policy.seats,
     certificates: () => certificates,
   });
-  const certificates = await openCertificates(config, log, rooms);
+  const sharing = await openSharedStore(config, log, metrics, rooms);
+  const certificates = await openCertificates(config, log, rooms, sharing);
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
   const auth = await openAuth(config, log, rooms);
@@ -94,7 +97,7 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   const connectors = openServices(config, (protocol, backend, capabilities) =>
     board.learn(protocol, backend, capabilities),
   );
-  const acme = await startAcme(config, certificates, log, metrics);
+  const acme = await startAcme(config, certificates, log, metrics, sharing);
   if (acme) rooms.use(acme);
   const sendsAs = openSenders(config);
 
@@ -187,6 +190,60 @@ function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy
       },
     },
   });
+}
+
+/** The Redis that several gateways have in common, and what they share by it where they have a secret for that. */
+async function openSharedStore(
+  { policy: { store }, clusterSecret }: Config,
+  log: Logger,
+  metrics: Metrics,
+  rooms: AsyncDisposableStack,
+): Promise<Sharing | undefined> {
+  if (store === "memory") {
+    metrics.storeUp.set(1);
+    return undefined;
+  }
+  const connection = await connectRedis(store.redis, watchRedis(log, metrics)).catch((error: Error) => {
+    throw new StartError(`policy.store: ${error.message}`);
+  });
+  rooms.use(connection);
+  if (clusterSecret === undefined) return undefined;
+  const told = new Set<string>();
+  return openSharing(connection, clusterSecret, (name) => {
+    const [what = ""] = name.split(":", 1);
+    if (told.has(what)) return;
+    told.add(what);
+    log.error({ what }, "what another Postern shares cannot be opened: its clusterSecret is another one");
+  });
+}
+
+function watchRedis(log: Logger, metrics: Metrics): RedisObserver {
+  const told = new Map<string, number>();
+  return {
+    up() {
+      metrics.storeUp.set(1);
+      log.info("the store answers");
+    },
+    down({ kind, message: reason }) {
+      metrics.storeUp.set(0);
+      log.error({ kind, reason }, "the store does not answer; decisions are made without it");
+    },
+    failed(call, { kind, message: reason }) {
+      const now = performance.now();
+      if (now - (told.get(kind) ?? Number.NEGATIVE_INFINITY) < 60_000) return;
+      told.set(kind, now);
+      log.warn({ call, kind, reason }, "the store failed in one question");
+    },
+    settled(call, ms, failure) {
+      if (failure) metrics.storeFailures.inc({ kind: failure.kind });
+      else metrics.storeCalls.observe({ call }, ms / 1000);
+    },
+    evicts: (eviction) =>
+      log.warn(
+        { policy: eviction },
+        "the store throws keys away when it is full, and so forgets counters and bans: set maxmemory-policy noeviction",
+      ),
+  };
 }
 
 async function openAuth(config: Config, log: Logger, rooms: AsyncDisposableStack): Promise<Authenticator> {
@@ -312,11 +369,14 @@ async function openCertificates(
   config: Config,
   log: Logger,
   rooms: AsyncDisposableStack,
+  sharing: Sharing | undefined,
 ): Promise<CertificateStore> {
   const { certificates, selfSigned: own, profile, clientCa, clientCrl } = config.tls;
   try {
     const clients = clientCa === undefined ? undefined : await readClientAuthorities(clientCa, clientCrl);
-    const store = new CertificateStore(rooms.use(new TicketSecret()), {
+    const tickets = rooms.use(new TicketSecret(sharing ? { rotateMs: 0 } : {}));
+    if (sharing) rooms.use(await sharing.tickets((secret) => tickets.adopt(secret)));
+    const store = new CertificateStore(tickets, {
       profile,
       ...(clients && { clients }),
     });
@@ -362,6 +422,7 @@ async function startAcme(
   store: CertificateStore,
   log: Logger,
   metrics: Metrics,
+  sharing: Sharing | undefined,
 ): Promise<Acme | undefined> {
   if (!acme) return undefined;
   const settings = { httpPort: HTTP_CHALLENGE_PORT, ...acme };
@@ -378,6 +439,7 @@ async function startAcme(
       : undefined,
     observer: watchAcme(acme, log, metrics),
     hookSaid: (line) => log.info({ line }, "dnsHook says"),
+    sharing,
   }).catch((error: Error) => {
     throw new StartError(`tls.acme: ${error.message}`);
   });

@@ -3,6 +3,9 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 /** Seconds; from a password check in the cache to a backend that makes one wait. */
 const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 
+/** Seconds; the last is the longest that a decision waits by default. */
+const STORE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
+
 /** What is read where it lives when Prometheus asks, and costs nothing before. */
 export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
@@ -94,6 +97,24 @@ export function createMetrics(readings: Readings) {
     help: "Orders of certificates that failed in a row; 0 when the last one went well.",
     registers,
   });
+  const storeUp = new Gauge({
+    name: "postern_store_up",
+    help: "1 while policy.store answers and takes writes, as memory always does; 0 while decisions are made without it.",
+    registers,
+  });
+  const storeCalls = new Histogram({
+    name: "postern_store_call_duration_seconds",
+    help: "Round trips to the Redis of policy.store.",
+    labelNames: ["call"] as const,
+    buckets: STORE_BUCKETS,
+    registers,
+  });
+  const storeFailures = new Counter({
+    name: "postern_store_failures_total",
+    help: "Questions that the Redis of policy.store did not answer, by why.",
+    labelNames: ["kind"] as const,
+    registers,
+  });
   const bytesOfClosed = new Map<string, { in: number; out: number }>();
 
   new Gauge({
@@ -156,6 +177,9 @@ export function createMetrics(readings: Readings) {
     handshakeFailures,
     acmeOrders,
     acmeFailures,
+    storeUp,
+    storeCalls,
+    storeFailures,
     contentType: registry.contentType,
     /** The text that Prometheus reads. */
     expose: () => registry.metrics(),
