@@ -35,6 +35,7 @@ import { CapabilityBoard } from "./upstream/capabilities.ts";
 import { type Connect, endpointConnector } from "./upstream/connector.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
+import { printable } from "./wire/printable.ts";
 
 const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = {
   imap,
@@ -67,7 +68,11 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   await using rooms = new AsyncDisposableStack();
   const live = new LiveSessions();
   const policy = makePolicy(config, log, () => metrics);
-  const metrics = createMetrics({ openSessions: () => readOpen(live), seats: () => policy.seats });
+  const metrics = createMetrics({
+    openSessions: () => readOpen(live),
+    seats: () => policy.seats,
+    limitAnswers: () => policy.answers(),
+  });
   const recorder = createRecorder(log, metrics, live);
   const auth = await openAuth(config, log, rooms);
   const board = new CapabilityBoard();
@@ -145,13 +150,16 @@ function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy
     ...config.policy,
     store: new MemoryStore(),
     observer: {
-      wouldRefuse(limit, key) {
+      wouldRefuse(limit, key, counter) {
         metrics().wouldRefuse.inc({ limit });
-        log.info({ limit, key }, "a limit in observe mode would have refused");
+        log.info(
+          { limit, key: printable(key), counter: printable(counter) },
+          "a limit in observe mode would have refused",
+        );
       },
       banned(limit, key, ms) {
         metrics().bans.inc({ limit });
-        log.warn({ limit, key, seconds: Math.round(ms / 1000) }, "banned");
+        log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
       },
     },
   });

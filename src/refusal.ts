@@ -49,6 +49,8 @@ export interface Refusal {
   readonly detail: string;
   /** When trying again makes sense, in milliseconds from now. */
   readonly retryAfterMs?: number;
+  /** Of a wrong credential: nobody has this name. For the policy alone; whoever is told would learn who exists. */
+  readonly unknownName?: boolean;
 }
 
 /** What only mail on its way is refused for: no reason to end a session, or to try again as somebody else. */
@@ -76,10 +78,19 @@ export class Refused extends Error {
   override readonly name = "Refused";
   readonly refusal: Refusal;
 
-  constructor(kind: Refusal["kind"], detail: string, more: { retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    kind: Refusal["kind"],
+    detail: string,
+    more: { retryAfterMs?: number; unknownName?: boolean; cause?: unknown } = {},
+  ) {
+    const { retryAfterMs, unknownName } = more;
     super(`${kind}: ${detail}`, "cause" in more ? { cause: more.cause } : undefined);
-    this.refusal =
-      more.retryAfterMs === undefined ? { kind, detail } : { kind, detail, retryAfterMs: more.retryAfterMs };
+    this.refusal = {
+      kind,
+      detail,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(unknownName && { unknownName }),
+    };
   }
 }
 

@@ -7,6 +7,7 @@ const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
   seats(): number;
+  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -83,6 +84,16 @@ export function createMetrics(readings: Readings) {
     registers,
     collect() {
       this.set(readings.seats());
+    },
+  });
+  new Counter({
+    name: "postern_limit_total",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
+    labelNames: ["limit", "answer"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
     },
   });
   new Counter({

@@ -35,7 +35,17 @@ export class Networks {
     const family = version === 4 ? "ipv4" : "ipv6";
     return version !== 0 && this.#lists[family].check(plain, family);
   }
+
+  /**
+   * Whether a client's address stands in one of them, where that gives it rights. A proxy may say of its client what
+   * it likes, but not that it is this machine: nobody from outside is.
+   */
+  vouchFor(address: string, claimed = false): boolean {
+    return this.contains(address) && !(claimed && LOOPBACK.contains(address));
+  }
 }
+
+const LOOPBACK = new Networks(["127.0.0.0/8", "::1"]);
 
 function parseNetwork(text: string): Network | undefined {
   const [address = "", written, ...rest] = text.split("/");
