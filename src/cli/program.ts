@@ -28,9 +28,11 @@ export async function program(argv: readonly string[]): Promise<number> {
     .command("check")
     .description("check a configuration and say everything that is wrong with it")
     .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
+    .option("--effective", "print all of it, defaults included and secrets masked")
     .argument("[file]", "the same, without the option")
-    .action(async (file: string | undefined, { config }: { config: string }) =>
-      exit(await check(file ?? config)),
+    .action(
+      async (file: string | undefined, { config, effective }: { config: string; effective?: boolean }) =>
+        exit(await check(file ?? config, effective)),
     );
   postern
     .command("demo")
