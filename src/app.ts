@@ -16,7 +16,10 @@ import {
 import { loadSenders } from "./config/senders.ts";
 import { type AcceptedPeer, type Bound, bind } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
+import { FailoverStore } from "./policy/store/failover.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
+import { RedisStore } from "./policy/store/redis.ts";
+import type { CounterStore } from "./policy/store/store.ts";
 import { imap } from "./protocols/imap/index.ts";
 import { pop3 } from "./protocols/pop3/index.ts";
 import { sieve } from "./protocols/sieve/index.ts";
@@ -51,6 +54,7 @@ import { type Endpoint, endpointConnector } from "./upstream/connector.ts";
 import { clientFacts, Introduction } from "./upstream/identity.ts";
 import { type Asked, startLearning } from "./upstream/learning.ts";
 import { signInAs } from "./upstream/sign-in.ts";
+import { printable } from "./wire/printable.ts";
 
 const PROTOCOLS: Readonly<Record<ListenerConfig["protocol"], Protocol>> = {
   imap,
@@ -82,13 +86,14 @@ export class StartError extends Error {
 export async function startPostern(config: Config, log: Logger): Promise<Postern> {
   await using rooms = new AsyncDisposableStack();
   const live = new LiveSessions();
-  const policy = makePolicy(config, log, () => metrics);
   const metrics = createMetrics({
     openSessions: () => readOpen(live),
     seats: () => policy.seats,
     certificates: () => certificates,
+    limitAnswers: () => policy.answers(),
   });
-  const sharing = await openSharedStore(config, log, metrics, rooms);
+  const { store, sharing } = await openStore(config, log, metrics, rooms);
+  const policy = makePolicy(config, log, metrics, store);
   const certificates = await openCertificates(config, log, rooms, sharing);
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
@@ -175,52 +180,65 @@ export async function startPostern(config: Config, log: Logger): Promise<Postern
   };
 }
 
-function makePolicy(config: Config, log: Logger, metrics: () => Metrics): Policy {
+function makePolicy(config: Config, log: Logger, metrics: Metrics, store: CounterStore): Policy {
   return createPolicy({
     ...config.policy,
-    store: new MemoryStore(),
+    store,
     observer: {
-      wouldRefuse(limit, key) {
-        metrics().wouldRefuse.inc({ limit });
-        log.info({ limit, key }, "a limit in observe mode would have refused");
+      wouldRefuse(limit, key, counter) {
+        metrics.wouldRefuse.inc({ limit });
+        log.info(
+          { limit, key: printable(key), counter: printable(counter) },
+          "a limit in observe mode would have refused",
+        );
       },
       banned(limit, key, ms) {
-        metrics().bans.inc({ limit });
-        log.warn({ limit, key, seconds: Math.round(ms / 1000) }, "banned");
+        metrics.bans.inc({ limit });
+        log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
       },
     },
   });
 }
 
-/** The Redis that several gateways have in common, and what they share by it where they have a secret for that. */
-async function openSharedStore(
-  { policy: { store }, clusterSecret }: Config,
+/** Where limits are counted, and what several gateways share by it where they have a secret for that. */
+async function openStore(
+  { policy: { store, onStoreFailure }, clusterSecret }: Config,
   log: Logger,
   metrics: Metrics,
   rooms: AsyncDisposableStack,
-): Promise<Sharing | undefined> {
+): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing }> {
   if (store === "memory") {
     metrics.storeUp.set(1);
-    return undefined;
+    return { store: new MemoryStore() };
   }
-  const connection = await connectRedis(store.redis, watchRedis(log, metrics)).catch((error: Error) => {
+  let failover: FailoverStore | undefined;
+  const connection = await connectRedis(
+    store.redis,
+    watchRedis(log, metrics, () => failover?.back()),
+  ).catch((error: Error) => {
     throw new StartError(`policy.store: ${error.message}`);
   });
   rooms.use(connection);
-  if (clusterSecret === undefined) return undefined;
+  failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
+  if (clusterSecret === undefined) return { store: failover };
+  return { store: failover, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+}
+
+function tellOfForeign(log: Logger): (name: string) => void {
   const told = new Set<string>();
-  return openSharing(connection, clusterSecret, (name) => {
+  return (name) => {
     const [what = ""] = name.split(":", 1);
     if (told.has(what)) return;
     told.add(what);
     log.error({ what }, "what another Postern shares cannot be opened: its clusterSecret is another one");
-  });
+  };
 }
 
-function watchRedis(log: Logger, metrics: Metrics): RedisObserver {
+function watchRedis(log: Logger, metrics: Metrics, back: () => void): RedisObserver {
   const told = new Map<string, number>();
   return {
     up() {
+      back();
       metrics.storeUp.set(1);
       log.info("the store answers");
     },

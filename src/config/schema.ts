@@ -12,8 +12,17 @@ const CLIENT_TLS = ["starttls", "implicit"] as const;
 const BACKEND_TLS = ["none", "starttls", "implicit"] as const;
 const IDENTITIES = ["auto", "none", "proxy-v1", "proxy-v2", "xclient", "id"] as const;
 const MODES = ["enforce", "observe"] as const;
-const COUNTED = ["connections", "authFailures", "sessions", "messages", "recipients"] as const;
-const COUNTED_PER = ["ip", "user", "domain", "listener"] as const;
+const COUNTED = [
+  "connections",
+  "logins",
+  "authFailures",
+  "sessions",
+  "messages",
+  "recipients",
+  "bytesIn",
+  "bytesOut",
+] as const;
+const COUNTED_PER = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
 
 const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 const NAME_WORDS =
@@ -506,7 +515,7 @@ const LimitSchema = mapping(
     count: choice(COUNTED, { description: "What is counted." }),
     per: oneOrMore(choice(COUNTED_PER, { description: "What it is counted by." }), COUNTED_PER.join(", "), {
       description:
-        "What it is counted by; a list is one combined key. `connections` know no user or domain yet.",
+        "What it is counted by; a list is one combined key. `connections` know no user, domain or backend yet, `authFailures` no backend. `authFailures` by user or domain without ip spare networks that the user has signed in from lately, and count names that are nobody's by the network only.",
     }),
     limit: Type.Unsafe<Limit>({
       anyOf: [
@@ -514,9 +523,10 @@ const LimitSchema = mapping(
         { type: "integer", minimum: 1 },
       ],
       unit: "limit",
-      valid: "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, at most 24d",
+      valid:
+        "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, or SIZE/DURATION, such as 20GiB/1d, at most 24d",
       description:
-        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions).",
+        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions and bytes). `20GiB/1d`: bytes in a time.",
     }),
     match: mapping(
       {
@@ -526,6 +536,15 @@ const LimitSchema = mapping(
         listener: Type.Optional(
           oneOrMore(TEXT, "a listener's name", { description: "Only sessions at these listeners." }),
         ),
+        network: Type.Optional(
+          oneOrMore(
+            Type.String({ format: "network", valid: "an IP address or a network such as 10.0.0.0/8" }),
+            "an IP address or a network such as 10.0.0.0/8",
+            { description: "Only clients in these networks." },
+          ),
+        ),
+        user: Type.Optional(oneOrMore(TEXT, "a user's name", { description: "Only these users." })),
+        domain: Type.Optional(oneOrMore(TEXT, "a domain", { description: "Only users of these domains." })),
       },
       { default: {}, description: "Counts only what fits; nothing given fits everything." },
     ),
@@ -534,11 +553,24 @@ const LimitSchema = mapping(
       [
         Type.Literal("refuse"),
         mapping({ delay: duration({ description: "Answer this much later." }) }, {}),
-        mapping({ ban: duration({ description: "Refuse everything for this long." }) }, {}),
+        mapping(
+          {
+            ban: duration({ description: "Refuse everything for this long." }),
+            upTo: Type.Optional(
+              duration({
+                description:
+                  "Each repeat doubles the ban, up to this; one that comes when so much time has passed is the first again.",
+              }),
+            ),
+          },
+          {},
+        ),
+        mapping({ throttle: size({ description: "Bytes: let so many pass a second." }) }, {}),
       ],
       {
         default: "refuse",
-        valid: "refuse, { delay: DURATION } or { ban: DURATION }",
+        valid:
+          "refuse, { delay: DURATION } or { ban: DURATION }, with upTo: DURATION for bans that grow, or { throttle: SIZE } for bytes",
         description: "What happens beyond the limit.",
       },
     ),
@@ -646,9 +678,19 @@ const PolicySchema = mapping(
     }),
     limits: Type.Array(LimitSchema, {
       default: [
-        { name: "connects", count: "connections", per: "ip", limit: "120/1m" },
-        { name: "guesses", count: "authFailures", per: "ip", limit: "10/10m", then: { ban: "1h" } },
-        { name: "open", count: "sessions", per: "user", limit: 30 },
+        { name: "connects", count: "connections", per: "ip", limit: "300/1m" },
+        {
+          name: "guesses",
+          count: "authFailures",
+          per: "ip",
+          limit: "20/10m",
+          then: { ban: "15m", upTo: "1d" },
+        },
+        { name: "owner", count: "authFailures", per: ["user", "ip"], limit: "5/10m", then: { delay: "5s" } },
+        { name: "attacked", count: "authFailures", per: "user", limit: "50/1h" },
+        { name: "open", count: "sessions", per: "user", limit: 50 },
+        { name: "messages", count: "messages", per: "user", limit: "200/1h" },
+        { name: "recipients", count: "recipients", per: "user", limit: "1000/1h" },
       ],
       description: "The limits; a list here takes the place of the whole default list.",
     }),
