@@ -27,7 +27,7 @@ backends:
     protocols: { imap: { port: 993, tls: implicit } }
     login: { master: { user: postern, password: { file: beta-password }, separator: "*" } }
 admin: { token: swordfish-3 }
-policy: { mode: observe }
+policy: { mode: observe, store: "redis://:swordfish-4@127.0.0.1:6379/1" }
 `;
 
 test("check --effective prints all that is in force, loads to the same, and tells no secret", async () => {
@@ -46,11 +46,12 @@ test("check --effective prints all that is in force, loads to the same, and tell
   assert.deepEqual(shown.backends.beta.login.master.password, { file: "beta-password" });
   assert.equal(shown.admin.token, "***");
   assert.equal(shown.policy.mode, "observe");
+  assert.equal(shown.policy.store, "redis://***@127.0.0.1:6379/1");
   assert.deepEqual(
     shown.policy.limits.map(({ name }: { name: string }) => name),
     ["connects", "guesses", "owner", "attacked", "open", "messages", "recipients"],
   );
-  const masked = parseConfig(CONFIG.replace(/swordfish-\d/g, '"***"'), file);
+  const masked = parseConfig(CONFIG.replace(":swordfish-4", "***").replace(/swordfish-\d/g, '"***"'), file);
   const again = parseConfig(stdout, file);
   assert.ok(masked.ok && again.ok);
   assert.deepEqual(again.config, masked.config);
