@@ -5,8 +5,11 @@ import type { StoreAnswer, StoreCall } from "./remote-store.ts";
 const METHODS: ReadonlySet<string> = new Set([
   "take",
   "giveBack",
-  "keep",
+  "settle",
+  "look",
+  "bans",
   "ban",
+  "unban",
 ] satisfies (keyof CounterStore)[]);
 
 /** One worker's account at the store of counters: what it asks for, and what it still holds. */
@@ -49,7 +52,7 @@ export class StoreDesk {
 
   #note(method: string, args: readonly unknown[], value: unknown): void {
     if (method === "take") for (const receipt of receiptsIn(value)) this.#add(receipt, 1);
-    if (method === "giveBack" || method === "keep")
+    if (method === "giveBack" || method === "settle")
       for (const receipt of args[0] as readonly Receipt[]) this.#add(receipt, -1);
   }
 

@@ -115,9 +115,9 @@ test("a limit is exact when everybody comes at once", async () => {
     config: policy({ name: "guesses", count: "authFailures", per: "ip", limit: "10/10m" }),
   });
   const answers = await Promise.all(
-    Array.from({ length: 60 }, async () => {
+    Array.from({ length: 60 }, async (_, guess) => {
       await using client = await door.greetedInTls();
-      await client.send("a LOGIN alice@example.org wrong");
+      await client.send(`a LOGIN alice@example.org wrong${guess}`);
       const reply = await client.expect("a NO ");
       return /\[(\w+)\]/.exec(reply)?.[1];
     }),
