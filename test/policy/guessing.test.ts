@@ -81,6 +81,20 @@ test("a repeated password is refused like any other where a limit is full", asyn
   assert.equal(await enter(from(1), "1"), "tooFast");
 });
 
+test("repeats cost a hash each, so a network that makes too many of them is charged for the rest", async () => {
+  const { policy, clock } = engine([byNetwork(1_000)]);
+  const enter = door(policy);
+  for (let tries = 0; tries < 121; tries += 1) await enter(from(1), "old");
+  assert.equal(await taken(policy, from(1), "network"), 1);
+  for (let tries = 0; tries < 10; tries += 1) await enter(from(1), "old");
+  assert.equal(await taken(policy, from(1), "network"), 11);
+  await enter(from(2), "old");
+  assert.equal(await taken(policy, from(2), "network"), 0);
+  clock.pass(60_000);
+  await enter(from(1), "old");
+  assert.equal(await taken(policy, from(1), "network"), 11);
+});
+
 test("the same wrong password many times at once counts once", async () => {
   const { policy } = engine([byNetwork(100, { then: { ban: DAY } })]);
   const enter = door(policy);

@@ -24,6 +24,11 @@ const DAY = 86_400_000;
 const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
 /** A device that was not told the new password tries the old one for days. */
 const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
+/**
+ * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
+ * devices that missed a new password makes, and few enough to carry.
+ */
+const REPEATS = { points: 120, windowMs: 60_000 };
 /** Names that are nobody's take a tenth of the room, at the expense of each other only. */
 const STRANGERS = 10;
 
@@ -35,6 +40,8 @@ export class MemoryStore implements CounterStore {
    * the answer of a full bucket would be known to be nobody's.
    */
   readonly #decoys: Counters;
+  /** Of each network. */
+  readonly #repeats: Counters;
   readonly #bans: BanList;
   readonly #digests = new Digests();
   readonly #networks = new Remembered(KNOWN_NETWORKS, this.#digests);
@@ -48,6 +55,7 @@ export class MemoryStore implements CounterStore {
     this.#now = now;
     this.#counters = new Counters(maxKeys, this.#digests);
     this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
+    this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
   }
 
@@ -65,8 +73,7 @@ export class MemoryStore implements CounterStore {
     const counts = buckets.map((bucket) => this.#count(bucket, known, now));
     const refused = counts.some(({ over }, at) => over && !buckets[at]?.soft);
     const imposed = guess ? [] : this.#imposeOn(buckets, counts, now);
-    if (refused || (guess && this.#isRepeated(visitor, now)))
-      return { refused, counts, receipts: [], imposed };
+    if (refused || (guess && this.#repeat(visitor, now))) return { refused, counts, receipts: [], imposed };
     const receipts: Receipt[] = [];
     for (const [at, bucket] of buckets.entries()) {
       const { cost = 1, ofName } = bucket;
@@ -90,7 +97,8 @@ export class MemoryStore implements CounterStore {
     const now = this.#now();
     if (outcome === "right" && visitor) this.#networks.add(visitor.user, visitor.network, now);
     const wrong = outcome === "wrong" || outcome === "unknownName";
-    const repeated = wrong && this.#isRepeated(visitor, now);
+    const repeated =
+      wrong && this.#isRepeated(visitor, now) && this.#repeatsOf(visitor, now) <= REPEATS.points;
     if (wrong && visitor?.fingerprint !== undefined) {
       const wrongs = outcome === "wrong" ? this.#wrong : this.#wrongOfStrangers;
       wrongs.add(visitor.user, visitor.fingerprint, now);
@@ -136,6 +144,17 @@ export class MemoryStore implements CounterStore {
     return this.#wrong.has(user, fingerprint, now) || this.#wrongOfStrangers.has(user, fingerprint, now);
   }
 
+  /** Whether it is a repeated one that is free. */
+  #repeat(visitor: Visitor | undefined, now: number): boolean {
+    if (!visitor || !this.#isRepeated(visitor, now)) return false;
+    this.#repeats.add(repeatsAt(visitor), 1, false, now);
+    return this.#repeatsOf(visitor, now) <= REPEATS.points;
+  }
+
+  #repeatsOf(visitor: Visitor | undefined, now: number): number {
+    return visitor ? this.#repeats.read(repeatsAt(visitor), now).taken : 0;
+  }
+
   #count(bucket: Bucket, known: boolean, now: number): Count {
     const { windowMs, cost = 1, points, ofName } = bucket;
     const own = this.#counters.read(bucket, now);
@@ -167,4 +186,8 @@ export class MemoryStore implements CounterStore {
       ban && cost !== 0 && counts[at]?.over ? (this.#bans.impose(ban, now) ?? []) : [],
     );
   }
+}
+
+function repeatsAt({ network }: Visitor): Bucket {
+  return { key: network, soft: true, ...REPEATS };
 }
