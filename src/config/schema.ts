@@ -565,7 +565,15 @@ const LimitSchema = mapping(
           },
           {},
         ),
-        mapping({ throttle: size({ description: "Bytes: let so many pass a second." }) }, {}),
+        mapping(
+          {
+            throttle: size({
+              description:
+                "Bytes: let so many pass a second. Mail on its way is slowed down by refusing the next message for now.",
+            }),
+          },
+          {},
+        ),
       ],
       {
         default: "refuse",

@@ -9,27 +9,39 @@ interface Client {
   readonly ip: string;
 }
 
-/** Addresses remembered at once; a session asks about its own many times. */
-const REMEMBERED = 10_000;
+interface Seen extends Client {
+  readonly address: string;
+  readonly claimed: boolean;
+}
 
-/** Looks each address up once for the many questions of its sessions. */
+/** A power of two: a session asks a few times in a row, and a flood of strangers must leave nothing behind. */
+const PLACES = 512;
+
+/** Looks each address up once for the questions that come in a row. */
 export class Clients {
   readonly #exempt: Networks;
   readonly #ipv6Prefix: number;
-  readonly #seen = { own: new Map<string, Client>(), claimed: new Map<string, Client>() };
+  /** Each address has one place, and shares it. */
+  readonly #seen: (Seen | undefined)[] = Array(PLACES).fill(undefined);
 
   constructor(exempt: readonly string[], ipv6Prefix: number) {
     this.#exempt = new Networks(exempt);
     this.#ipv6Prefix = ipv6Prefix;
   }
 
-  find({ ip, claimed = false }: Pick<Facts, "ip" | "claimed">): Client {
-    const seen = claimed ? this.#seen.claimed : this.#seen.own;
-    const known = seen.get(ip);
-    if (known) return known;
-    if (seen.size >= REMEMBERED) seen.clear();
-    const client = { exempt: this.#exempt.vouchFor(ip, claimed), ip: networkOf(ip, this.#ipv6Prefix) };
-    seen.set(ip, client);
-    return client;
+  find({ ip: address, claimed = false }: Pick<Facts, "ip" | "claimed">): Client {
+    const place = placeOf(address);
+    const seen = this.#seen[place];
+    if (seen?.address === address && seen.claimed === claimed) return seen;
+    const exempt = this.#exempt.vouchFor(address, claimed);
+    const found = { address, claimed, exempt, ip: networkOf(address, this.#ipv6Prefix) };
+    this.#seen[place] = found;
+    return found;
   }
+}
+
+function placeOf(address: string): number {
+  let sum = 0;
+  for (let at = 0; at < address.length; at += 1) sum = (sum * 31 + address.charCodeAt(at)) | 0;
+  return sum & (PLACES - 1);
 }

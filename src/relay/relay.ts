@@ -129,7 +129,7 @@ function pass(from: Socket, to: Socket, valve: Valve, tail?: (byte: number) => v
     tail?.(chunk[chunk.length - 1] as number);
     if (!writeKept(chunk, to)) from.pause();
   });
-  to.on("drain", valve.resume);
+  to.on("drain", () => valve.resume());
   from.on("error", ignore);
 }
 

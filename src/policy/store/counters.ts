@@ -1,95 +1,106 @@
+import { type Digest, Digests } from "./digests.ts";
+import { Slots } from "./slots.ts";
 import type { Bucket } from "./store.ts";
 
-export interface Counter {
-  /** Milliseconds of the clock; a seat counter has no end. */
-  endsAt: number;
-  readonly window: number;
-  taken: number;
-  /** Taken, and neither given back nor kept yet. */
-  open: number;
+export interface Reading {
+  readonly taken: number;
+  /** Milliseconds of the clock; 0 while nothing is counted. A seat has no end. */
+  readonly endsAt: number;
 }
 
-/** Most evictions look at one; a row of offenders this long may cost one of them its count. */
-const EVICTION_LOOKS = 256;
+const NOTHING: Reading = { taken: 0, endsAt: 0 };
+const FOREVER = Number.POSITIVE_INFINITY;
+/** Seats have no windows, and so they have one. */
+const SEATS = 1;
+/** A table that large is cut in parts: none of them takes long to grow. */
+const LARGE = 65_536;
+const PARTS = 16;
 
 /**
- * Fixed windows that begin with their first point. Beyond `maxKeys` of them, the oldest that are far from full make
- * room. Written here and not taken from rate-limiter-flexible: its memory store holds one timer a key, has no bound on
- * keys and no clock to inject; its Redis stores fit later.
+ * Fixed windows that begin with their first point. Beyond `maxKeys` of them, those that are far from full make room.
+ * Written here and not taken from rate-limiter-flexible: its memory store holds one timer a key, has no bound on keys
+ * and no clock to inject; its Redis stores fit later.
  */
 export class Counters {
-  readonly #windowed = new Map<string, Counter>();
+  readonly #windowed: readonly Slots[];
   /** As many as there are open sessions; they are never evicted, because nobody could give them back. */
-  readonly #seats = new Map<string, Counter>();
-  readonly #maxKeys: number;
-  #windows = 0;
+  readonly #seats = new Map<string, number>();
 
-  constructor(maxKeys: number) {
-    this.#maxKeys = maxKeys;
+  readonly #digests: Digests;
+
+  constructor(maxKeys: number, digests: Digests = new Digests()) {
+    this.#digests = digests;
+    const parts = maxKeys < LARGE ? 1 : PARTS;
+    this.#windowed = Array.from({ length: parts }, () => new Slots(Math.floor(maxKeys / parts)));
   }
 
   get size(): number {
-    return this.#windowed.size + this.#seats.size;
+    return this.#windowed.reduce((sum, { size }) => sum + size, this.#seats.size);
   }
 
-  /** The bucket's counter, while its window lasts. */
-  live(bucket: Bucket, now: number): Counter | undefined {
-    const counter = this.#mapOf(bucket).get(bucket.key);
-    return counter && counter.endsAt > now ? counter : undefined;
+  /** What the bucket holds in the window that lasts now. */
+  read(bucket: Bucket, now: number): Reading {
+    if (bucket.windowMs === undefined) return { taken: this.#seats.get(bucket.key) ?? 0, endsAt: FOREVER };
+    const digest = this.#digests.of(bucket.key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.endsAt(slot) <= now) return NOTHING;
+    return { taken: slots.taken(slot), endsAt: slots.endsAt(slot) };
   }
 
-  /** The same, for points of one window. */
-  ofWindow(bucket: Bucket, window: number): Counter | undefined {
-    const counter = this.#mapOf(bucket).get(bucket.key);
-    return counter?.window === window ? counter : undefined;
+  /** Adds points, undecided ones or not; returns the window that they are in. */
+  add(bucket: Bucket, points: number, undecided: boolean, now: number): number {
+    const { key, windowMs } = bucket;
+    if (windowMs === undefined) {
+      this.#seats.set(key, (this.#seats.get(key) ?? 0) + points);
+      return SEATS;
+    }
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    let slot = slots.find(digest);
+    if (slot < 0 || slots.endsAt(slot) <= now) {
+      slots.reserve(Math.ceil(this.#seats.size / this.#windowed.length));
+      slot = slots.open(digest, now + windowMs, now);
+    }
+    slots.add(slot, points, undecided ? points : 0);
+    return slots.windowOf(slot);
   }
 
-  add(bucket: Bucket, points: number, now: number): Counter {
-    const counter = this.live(bucket, now) ?? this.#open(bucket, now);
-    counter.taken += points;
-    return counter;
+  /** Takes points of one window away again; an empty counter takes no room. */
+  subtract({ key, windowMs }: Bucket, window: number, points: number, undecided: boolean): void {
+    if (windowMs === undefined) {
+      const left = (this.#seats.get(key) ?? 0) - points;
+      if (left > 0) this.#seats.set(key, left);
+      else this.#seats.delete(key);
+      return;
+    }
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.windowOf(slot) !== window) return;
+    slots.add(slot, -points, undecided ? -points : 0);
+    if (slots.taken(slot) <= 0) slots.free(slot);
   }
 
-  /** Takes points away again; an empty counter takes no room. */
-  subtract(bucket: Bucket, counter: Counter, points: number): void {
-    counter.taken -= points;
-    if (counter.taken <= 0) this.#mapOf(bucket).delete(bucket.key);
+  /** Makes undecided points of one window final; returns how many of it are, or undefined where it is over. */
+  decide({ key }: Bucket, window: number, points: number): number | undefined {
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.windowOf(slot) !== window) return undefined;
+    slots.add(slot, 0, -points);
+    return slots.taken(slot) - slots.undecided(slot);
   }
 
   /** Seats stay: whoever sits there gives them back. */
   forget(key: string): void {
-    this.#windowed.delete(key);
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot >= 0) slots.free(slot);
   }
 
-  #open(bucket: Bucket, now: number): Counter {
-    if (this.size >= this.#maxKeys) this.#evict(now);
-    this.#windows += 1;
-    const endsAt = now + (bucket.windowMs ?? Number.POSITIVE_INFINITY);
-    const counter = { endsAt, window: this.#windows, taken: 0, open: 0 };
-    const counters = this.#mapOf(bucket);
-    counters.delete(bucket.key);
-    counters.set(bucket.key, counter);
-    return counter;
-  }
-
-  #mapOf(bucket: Bucket): Map<string, Counter> {
-    return bucket.windowMs === undefined ? this.#seats : this.#windowed;
-  }
-
-  /** Of the oldest counters, one that is over or has counted once goes; those that it passes get a second chance. */
-  #evict(now: number): void {
-    let victim = "";
-    let least = Number.POSITIVE_INFINITY;
-    for (const [key, counter] of this.#windowed.entries().take(EVICTION_LOOKS)) {
-      const weight = counter.endsAt <= now ? 0 : counter.taken;
-      if (weight < least) {
-        victim = key;
-        least = weight;
-      }
-      if (least <= 1) break;
-      this.#windowed.delete(key);
-      this.#windowed.set(key, counter);
-    }
-    this.#windowed.delete(victim);
+  #slotsOf({ low }: Digest): Slots {
+    return this.#windowed[low % this.#windowed.length] as Slots;
   }
 }

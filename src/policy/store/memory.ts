@@ -1,5 +1,6 @@
 import { BanList } from "./ban-list.ts";
-import { type Counter, Counters } from "./counters.ts";
+import { Counters } from "./counters.ts";
+import { Digests } from "./digests.ts";
 import { Remembered } from "./remembered.ts";
 import type {
   Ban,
@@ -16,13 +17,18 @@ import type {
   Visitor,
 } from "./store.ts";
 
-/** Counters of one process, and as many bans. */
+/** Counters of one process, and a quarter of that bans, which weigh more. */
 const MAX_KEYS = 1_000_000;
+const BANNED = 4;
 const DAY = 86_400_000;
-/** A mobile phone is in a new network every day; of those it comes from, the last few matter. */
-const KNOWN_NETWORKS = { subjects: 100_000, each: 16, ms: 30 * DAY };
+const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
 /** A device that was not told the new password tries the old one for days. */
-const WRONG_PASSWORDS = { subjects: 100_000, each: 8, ms: DAY };
+const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
+/**
+ * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
+ * devices that missed a new password makes, and few enough to carry.
+ */
+const REPEATS = { points: 120, windowMs: 60_000 };
 /** Names that are nobody's take a tenth of the room, at the expense of each other only. */
 const STRANGERS = 10;
 
@@ -34,19 +40,23 @@ export class MemoryStore implements CounterStore {
    * the answer of a full bucket would be known to be nobody's.
    */
   readonly #decoys: Counters;
+  /** Of each network. */
+  readonly #repeats: Counters;
   readonly #bans: BanList;
-  readonly #networks = new Remembered(KNOWN_NETWORKS);
-  readonly #wrong = new Remembered(WRONG_PASSWORDS);
+  readonly #digests = new Digests();
+  readonly #networks = new Remembered(KNOWN_NETWORKS, this.#digests);
+  readonly #wrong = new Remembered(WRONG_PASSWORDS, this.#digests);
   /** Of names that are nobody's: made up in any number, they push out no user's. */
-  readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS);
+  readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
   readonly #now: () => number;
 
   /** `now`: milliseconds of a clock that never goes back. */
   constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
     this.#now = now;
-    this.#counters = new Counters(maxKeys);
-    this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS));
-    this.#bans = new BanList(maxKeys);
+    this.#counters = new Counters(maxKeys, this.#digests);
+    this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
+    this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
+    this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
   }
 
   /** Keys held, of counters and bans. */
@@ -63,13 +73,12 @@ export class MemoryStore implements CounterStore {
     const counts = buckets.map((bucket) => this.#count(bucket, known, now));
     const refused = counts.some(({ over }, at) => over && !buckets[at]?.soft);
     const imposed = guess ? [] : this.#imposeOn(buckets, counts, now);
-    if (refused || (guess && this.#isRepeated(visitor, now)))
-      return { refused, counts, receipts: [], imposed };
+    if (refused || (guess && this.#repeat(visitor, now))) return { refused, counts, receipts: [], imposed };
     const receipts: Receipt[] = [];
     for (const [at, bucket] of buckets.entries()) {
       const { cost = 1, ofName } = bucket;
       if (cost === 0 || (ofName && known)) continue;
-      const { window } = this.#add(bucket, cost, guess, now);
+      const window = this.#counters.add(bucket, cost, guess, now);
       (counts[at] as { taken: number }).taken += cost;
       receipts.push({ bucket, window, guess });
     }
@@ -88,7 +97,8 @@ export class MemoryStore implements CounterStore {
     const now = this.#now();
     if (outcome === "right" && visitor) this.#networks.add(visitor.user, visitor.network, now);
     const wrong = outcome === "wrong" || outcome === "unknownName";
-    const repeated = wrong && this.#isRepeated(visitor, now);
+    const repeated =
+      wrong && this.#isRepeated(visitor, now) && this.#repeatsOf(visitor, now) <= REPEATS.points;
     if (wrong && visitor?.fingerprint !== undefined) {
       const wrongs = outcome === "wrong" ? this.#wrong : this.#wrongOfStrangers;
       wrongs.add(visitor.user, visitor.fingerprint, now);
@@ -105,7 +115,7 @@ export class MemoryStore implements CounterStore {
     const known = this.#isKnown(visitor, now);
     const counts = buckets.map((bucket) => ({
       ...this.#count(bucket, known, now),
-      taken: this.#counters.live(bucket, now)?.taken ?? 0,
+      taken: this.#counters.read(bucket, now).taken,
     }));
     return { bans: this.#bans.among(bans, now), counts, known };
   }
@@ -134,28 +144,29 @@ export class MemoryStore implements CounterStore {
     return this.#wrong.has(user, fingerprint, now) || this.#wrongOfStrangers.has(user, fingerprint, now);
   }
 
-  #count(bucket: Bucket, known: boolean, now: number): Count {
-    const counter = this.#counters.live(bucket, now);
-    const decoy = bucket.ofName ? this.#decoys.live(bucket, now) : undefined;
-    const taken = (counter?.taken ?? 0) + (decoy?.taken ?? 0);
-    const endsAt = Math.max(counter?.endsAt ?? 0, decoy?.endsAt ?? 0);
-    const leftMs = bucket.windowMs === undefined ? undefined : endsAt === 0 ? bucket.windowMs : endsAt - now;
-    const over = !(bucket.ofName && known) && taken + Math.max(bucket.cost ?? 1, 1) > bucket.points;
-    return { taken, leftMs, over };
+  /** Whether it is a repeated one that is free. */
+  #repeat(visitor: Visitor | undefined, now: number): boolean {
+    if (!visitor || !this.#isRepeated(visitor, now)) return false;
+    this.#repeats.add(repeatsAt(visitor), 1, false, now);
+    return this.#repeatsOf(visitor, now) <= REPEATS.points;
   }
 
-  #add(bucket: Bucket, cost: number, guess: boolean, now: number): Counter {
-    const counter = this.#counters.add(bucket, cost, now);
-    if (guess) counter.open += cost;
-    return counter;
+  #repeatsOf(visitor: Visitor | undefined, now: number): number {
+    return visitor ? this.#repeats.read(repeatsAt(visitor), now).taken : 0;
+  }
+
+  #count(bucket: Bucket, known: boolean, now: number): Count {
+    const { windowMs, cost = 1, points, ofName } = bucket;
+    const own = this.#counters.read(bucket, now);
+    const decoy = ofName ? this.#decoys.read(bucket, now) : undefined;
+    const taken = own.taken + (decoy?.taken ?? 0);
+    const endsAt = Math.max(own.endsAt, decoy?.endsAt ?? 0);
+    const leftMs = windowMs === undefined ? undefined : endsAt === 0 ? windowMs : endsAt - now;
+    return { taken, leftMs, over: !(ofName && known) && taken + Math.max(cost, 1) > points };
   }
 
   #giveBack({ bucket, window, guess }: Receipt): void {
-    const { cost = 1 } = bucket;
-    const counter = this.#counters.ofWindow(bucket, window);
-    if (!counter) return;
-    if (guess) counter.open -= cost;
-    this.#counters.subtract(bucket, counter, cost);
+    this.#counters.subtract(bucket, window, bucket.cost ?? 1, guess);
   }
 
   #keep(receipt: Receipt, outcome: Outcome, now: number): Imposed | undefined {
@@ -163,14 +174,11 @@ export class MemoryStore implements CounterStore {
     const { cost = 1, ofName, ban, points } = bucket;
     if (ofName && outcome === "unknownName") {
       this.#giveBack(receipt);
-      this.#decoys.add(bucket, cost, now);
+      this.#decoys.add(bucket, cost, false, now);
       return undefined;
     }
-    const counter = this.#counters.ofWindow(bucket, window);
-    if (!counter) return undefined;
-    counter.open -= cost;
-    const full = counter.taken - counter.open >= points;
-    return ban && full ? this.#bans.impose(ban, now) : undefined;
+    const kept = this.#counters.decide(bucket, window, cost);
+    return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
   }
 
   #imposeOn(buckets: readonly Bucket[], counts: readonly Count[], now: number): Imposed[] {
@@ -178,4 +186,8 @@ export class MemoryStore implements CounterStore {
       ban && cost !== 0 && counts[at]?.over ? (this.#bans.impose(ban, now) ?? []) : [],
     );
   }
+}
+
+function repeatsAt({ network }: Visitor): Bucket {
+  return { key: network, soft: true, ...REPEATS };
 }

@@ -1,42 +1,45 @@
-interface Thing {
-  readonly what: string;
-  until: number;
-}
+import { type Digest, Digests } from "./digests.ts";
+import { Slots } from "./slots.ts";
 
 export interface RememberedOptions {
-  readonly subjects: number;
-  /** How many things of each subject. */
-  readonly each: number;
+  readonly things: number;
   readonly ms: number;
 }
 
-/** A few things of each of many subjects, each for a time; what was seen longest ago makes room. */
+/**
+ * Things of many subjects, each for a time from when it was last seen. Where there are too many, those that were seen
+ * once make room for those that were seen again.
+ */
 export class Remembered {
-  readonly #subjects = new Map<string, Thing[]>();
-  readonly #options: RememberedOptions;
+  readonly #slots: Slots;
+  readonly #digests: Digests;
+  readonly #ms: number;
 
-  constructor(options: RememberedOptions) {
-    this.#options = options;
+  constructor({ things, ms }: RememberedOptions, digests: Digests = new Digests()) {
+    this.#digests = digests;
+    this.#slots = new Slots(things);
+    this.#ms = ms;
   }
 
   get size(): number {
-    return this.#subjects.size;
+    return this.#slots.size;
   }
 
   has(subject: string, what: string, now: number): boolean {
-    const things = this.#subjects.get(subject);
-    return things?.some((thing) => thing.what === what && thing.until > now) ?? false;
+    const slot = this.#slots.find(this.#digest(subject, what));
+    return slot >= 0 && this.#slots.endsAt(slot) > now;
   }
 
   /** Remembers it from now on, anew if it is remembered already. */
   add(subject: string, what: string, now: number): void {
-    const { subjects, each, ms } = this.#options;
-    const others = (this.#subjects.get(subject) ?? []).filter(
-      (thing) => thing.what !== what && thing.until > now,
-    );
-    others.push({ what, until: now + ms });
-    this.#subjects.delete(subject);
-    this.#subjects.set(subject, others.slice(-each));
-    if (this.#subjects.size > subjects) this.#subjects.delete(this.#subjects.keys().next().value as string);
+    const key = this.#digest(subject, what);
+    const slot = this.#slots.find(key);
+    if (slot >= 0) this.#slots.renew(slot, now + this.#ms);
+    this.#slots.add(slot >= 0 ? slot : this.#slots.open(key, now + this.#ms, now), 1, 0);
+  }
+
+  /** Lengths first: no two pairs read alike. */
+  #digest(subject: string, what: string): Digest {
+    return this.#digests.of(`${subject.length}:${subject}${what}`);
   }
 }
