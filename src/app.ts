@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
 import { FileSource } from "./auth/file-source.ts";
@@ -126,7 +126,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
       const shared = {
         store,
-        secret: randomBytes(32),
+        secret: commonSecret(config),
         backend: backendNews(log),
         news: newsDesk(log),
         offers: new Offers(),
@@ -155,6 +155,12 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     leave: () => end(supervisor.leave()),
     close: () => end(supervisor.stop()),
   };
+}
+
+/** What fingerprints of passwords and decoys are made with: the same in all processes, and in all gateways of one Redis. */
+function commonSecret({ clusterSecret }: Config): Uint8Array {
+  if (clusterSecret === undefined) return randomBytes(32);
+  return createHmac("sha256", clusterSecret).update("fingerprints and decoys").digest();
 }
 
 /** One line for each change, whoever of many saw it first. */
