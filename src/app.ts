@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
@@ -12,13 +12,17 @@ import { loadSenders } from "./config/senders.ts";
 import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
 import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
+import { FailoverStore } from "./policy/store/failover.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
+import { RedisStore } from "./policy/store/redis.ts";
 import type { CounterStore } from "./policy/store/store.ts";
 import { imap } from "./protocols/imap/index.ts";
 import { pop3 } from "./protocols/pop3/index.ts";
 import { sieve } from "./protocols/sieve/index.ts";
 import { smtp, submission } from "./protocols/smtp/index.ts";
 import { maySendAs } from "./protocols/smtp/senders.ts";
+import { connectRedis, type RedisObserver } from "./redis/connection.ts";
+import { openSharing, type Sharing } from "./redis/sharing.ts";
 import { Refused } from "./refusal.ts";
 import { IdleWatch } from "./relay/idle-watch.ts";
 import { startRelay } from "./relay/relay.ts";
@@ -45,6 +49,7 @@ import type { Logger } from "./telemetry/logger.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { createHeaderReports } from "./telemetry/proxy-headers.ts";
 import { createRecorder } from "./telemetry/recorder.ts";
+import type { SupervisorMetrics } from "./telemetry/supervisor-metrics.ts";
 import { openCertificateFiles } from "./tls/certificate-files.ts";
 import { CertificateStore } from "./tls/certificate-store.ts";
 import type { ClientAuthorities } from "./tls/client-authorities.ts";
@@ -118,10 +123,11 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     successor,
     predecessor,
     async openCrew(options) {
-      tls = opening.use(await ownTls(config, log, options.metrics));
+      const { store, sharing } = await openStore(config, log, options.metrics, opening);
+      tls = opening.use(await ownTls(config, log, options.metrics, sharing));
       const shared = {
-        store: new MemoryStore(),
-        secret: randomBytes(32),
+        store,
+        secret: commonSecret(config),
         backend: backendNews(log),
         news: newsDesk(log),
         offers: new Offers(),
@@ -152,6 +158,12 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     leave: () => end(supervisor.leave()),
     close: () => end(supervisor.stop()),
   };
+}
+
+/** What fingerprints of passwords and decoys are made with: the same in all processes, and in all gateways of one Redis. */
+function commonSecret({ clusterSecret }: Config): Uint8Array {
+  if (clusterSecret === undefined) return randomBytes(32);
+  return createHmac("sha256", clusterSecret).update("fingerprints and decoys").digest();
 }
 
 /** One line for each change, whoever of many saw it first. */
@@ -192,6 +204,20 @@ interface Premises extends Shared {
   readonly metrics: Metrics;
   readonly headers: ReturnType<typeof createHeaderReports>;
   readonly recorder: ReturnType<typeof createRecorder>;
+  /** What the limits of configurations before this one have answered. */
+  readonly answers: Answers;
+}
+
+type Answers = Map<string, { readonly limit: string; readonly answer: string; times: number }>;
+
+/** Keeps what a policy has answered when it is no longer asked. */
+function keepAnswers(answers: Answers, policy: Policy): void {
+  for (const { limit, answer, times } of policy.answers()) {
+    const key = `${limit} ${answer}`;
+    const kept = answers.get(key) ?? { limit, answer, times: 0 };
+    kept.times += times;
+    answers.set(key, kept);
+  }
 }
 
 /** How long connections for a listener that has just gone may still be on their way, in milliseconds. */
@@ -214,14 +240,19 @@ interface Generation {
 export async function openCarrier(config: Config, log: Logger, shared: Shared): Promise<Carrier> {
   const live = new LiveSessions();
   const generations = new Set<Generation>();
+  const answers: Answers = new Map();
   const metrics = createMetrics({
     openSessions: () => readOpen(live),
     seats: () => generations.values().reduce((sum, { policy }) => sum + policy.seats, 0),
     certificates: () => current.certificates,
+    limitAnswers: () => [
+      ...answers.values(),
+      ...generations.values().flatMap(({ policy }) => policy.answers()),
+    ],
   });
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers);
-  const premises = { ...shared, log, live, metrics, headers, recorder };
+  const premises = { ...shared, log, live, metrics, headers, recorder, answers };
   const open = (next: Config): Promise<Generation> => openGeneration(next, premises, generations);
 
   let current = await open(config);
@@ -338,6 +369,7 @@ async function openGeneration(
   let retired = false;
   const leave = (): void => {
     if (!retired || inside > 0 || !generations.delete(generation)) return;
+    keepAnswers(premises.answers, policy);
     void kept.disposeAsync();
   };
   const generation: Generation = {
@@ -376,16 +408,83 @@ function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
     ...config.policy,
     store,
     observer: {
-      wouldRefuse(limit, key) {
+      wouldRefuse(limit, key, counter) {
         metrics.wouldRefuse.inc({ limit });
-        log.info({ limit, key }, "a limit in observe mode would have refused");
+        log.info(
+          { limit, key: printable(key), counter: printable(counter) },
+          "a limit in observe mode would have refused",
+        );
       },
       banned(limit, key, ms) {
         metrics.bans.inc({ limit });
-        log.warn({ limit, key, seconds: Math.round(ms / 1000) }, "banned");
+        log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
       },
     },
   });
+}
+
+/** Where limits are counted, and what several gateways share by it where they have a secret for that. */
+async function openStore(
+  { policy: { store, onStoreFailure }, clusterSecret }: Config,
+  log: Logger,
+  metrics: SupervisorMetrics,
+  rooms: AsyncDisposableStack,
+): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing }> {
+  if (store === "memory") {
+    metrics.storeUp.set(1);
+    return { store: new MemoryStore() };
+  }
+  let failover: FailoverStore | undefined;
+  const connection = await connectRedis(
+    store.redis,
+    watchRedis(log, metrics, () => failover?.back()),
+  ).catch((error: Error) => {
+    throw new StartError(`policy.store: ${error.message}`);
+  });
+  rooms.use(connection);
+  failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
+  if (clusterSecret === undefined) return { store: failover };
+  return { store: failover, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+}
+
+function tellOfForeign(log: Logger): (name: string) => void {
+  const told = new Set<string>();
+  return (name) => {
+    const [what = ""] = name.split(":", 1);
+    if (told.has(what)) return;
+    told.add(what);
+    log.error({ what }, "what another Postern shares cannot be opened: its clusterSecret is another one");
+  };
+}
+
+function watchRedis(log: Logger, metrics: SupervisorMetrics, back: () => void): RedisObserver {
+  const told = new Map<string, number>();
+  return {
+    up() {
+      back();
+      metrics.storeUp.set(1);
+      log.info("the store answers");
+    },
+    down({ kind, message: reason }) {
+      metrics.storeUp.set(0);
+      log.error({ kind, reason }, "the store does not answer; decisions are made without it");
+    },
+    failed(call, { kind, message: reason }) {
+      const now = performance.now();
+      if (now - (told.get(kind) ?? Number.NEGATIVE_INFINITY) < 60_000) return;
+      told.set(kind, now);
+      log.warn({ call, kind, reason }, "the store failed in one question");
+    },
+    settled(call, ms, failure) {
+      if (failure) metrics.storeFailures.inc({ kind: failure.kind });
+      else metrics.storeCalls.observe({ call }, ms / 1000);
+    },
+    evicts: (eviction) =>
+      log.warn(
+        { policy: eviction },
+        "the store throws keys away when it is full, and so forgets counters and bans: set maxmemory-policy noeviction",
+      ),
+  };
 }
 
 async function openAuth(

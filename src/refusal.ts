@@ -53,6 +53,8 @@ export interface Refusal {
   readonly retryAfterMs?: number;
   /** What a backend said to this client itself, in the client's own protocol, as whole lines: it hears just that. */
   readonly verbatim?: string;
+  /** Of a wrong credential: nobody has this name. For the policy alone; whoever is told would learn who exists. */
+  readonly unknownName?: boolean;
 }
 
 /** What only mail on its way is refused for: no reason to end a session, or to try again as somebody else. */
@@ -83,15 +85,16 @@ export class Refused extends Error {
   constructor(
     kind: Refusal["kind"],
     detail: string,
-    more: { retryAfterMs?: number; verbatim?: string; cause?: unknown } = {},
+    more: { retryAfterMs?: number; verbatim?: string; unknownName?: boolean; cause?: unknown } = {},
   ) {
     super(`${kind}: ${detail}`, "cause" in more ? { cause: more.cause } : undefined);
-    const { retryAfterMs, verbatim } = more;
+    const { retryAfterMs, verbatim, unknownName } = more;
     this.refusal = {
       kind,
       detail,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
       ...(verbatim !== undefined && { verbatim }),
+      ...(unknownName && { unknownName }),
     };
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type AcmeConfig, type Config, HTTP_CHALLENGE_PORT } from "./config/schema.ts";
+import type { Sharing } from "./redis/sharing.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { SupervisorMetrics } from "./telemetry/supervisor-metrics.ts";
@@ -24,16 +25,23 @@ export interface TlsOwner extends AsyncDisposable {
 }
 
 /** Throws StartError when a port, a file or the folder cannot be had. */
-export async function ownTls(config: Config, log: Logger, metrics: SupervisorMetrics): Promise<TlsOwner> {
+export async function ownTls(
+  config: Config,
+  log: Logger,
+  metrics: SupervisorMetrics,
+  sharing: Sharing | undefined,
+): Promise<TlsOwner> {
   const secret = randomBytes(32);
-  const tickets = new TicketSecret({ secret });
+  // Where several gateways have one secret, it is renewed among them.
+  const tickets = new TicketSecret({ secret, ...(sharing && { rotateMs: 0 }) });
   const common = new CommonTls({ tickets: secret, acme: [], own: [], challenges: {} });
   tickets.onChange((next) => common.change({ tickets: next }));
+  const shared = await sharing?.tickets((next) => tickets.adopt(next));
   let current = config;
   let acme: Acme | undefined;
   const open = async (): Promise<void> => {
     await makeOwn(current, common);
-    acme = await startAcme(current, common, log, metrics);
+    acme = await startAcme(current, common, log, metrics, sharing);
   };
   const pause = async (): Promise<void> => {
     const paused = acme;
@@ -59,6 +67,7 @@ export async function ownTls(config: Config, log: Logger, metrics: SupervisorMet
     },
     async [Symbol.asyncDispose]() {
       await pause();
+      shared?.[Symbol.dispose]();
       tickets[Symbol.dispose]();
     },
   };
@@ -77,6 +86,7 @@ async function startAcme(
   common: CommonTls,
   log: Logger,
   metrics: SupervisorMetrics,
+  sharing: Sharing | undefined,
 ): Promise<Acme | undefined> {
   if (!acme) return undefined;
   const settings = { httpPort: HTTP_CHALLENGE_PORT, ...acme };
@@ -93,6 +103,7 @@ async function startAcme(
     showTemporary: isAlone ? async () => common.change({ own: [await selfSigned(acme.domains)] }) : undefined,
     observer: watchAcme(acme, log, metrics),
     hookSaid: (line) => log.info({ line }, "dnsHook says"),
+    sharing,
   }).catch((error: Error) => {
     throw new StartError(`tls.acme: ${error.message}`);
   });

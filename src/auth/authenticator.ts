@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import { pickFor } from "./decoy.ts";
+import { createFingerprints } from "./fingerprint.ts";
 import type { Identity } from "./identity.ts";
 import { canonicalName, nameProblem } from "./name.ts";
 import type { Peer, Source } from "./source.ts";
@@ -22,33 +23,42 @@ export interface Authenticator {
    * when the client has left.
    */
   authenticate(credential: Credential, peer: Peer, signal?: AbortSignal): Promise<Identity>;
+  /**
+   * Stands for a name with its password, for who has to know whether it has seen both before, and tells neither;
+   * undefined where the password is not known.
+   */
+  fingerprint(credential: Credential): string | undefined;
   /** Whether some source can check APOP now. */
   readonly verifiesApop: boolean;
 }
+
+/** No source has the name, or none was asked about it: no user is to be charged with the guess. */
+const NOBODY = { unknownName: true } as const;
 
 /** The chain of sources behind one question. */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   const { sources, forbiddenInNames = [], secret = randomBytes(32) } = options;
   return {
+    fingerprint: createFingerprints(secret),
     get verifiesApop() {
       return sources.some((source) => source.verifiesApop);
     },
     async authenticate(credential, peer, signal) {
       // Nobody's name and nobody's password: to answer these at once tells nothing about anybody.
       const problem = unfit(credential, forbiddenInNames);
-      if (problem) throw new Refused("badCredential", problem);
+      if (problem) throw new Refused("badCredential", problem, NOBODY);
 
       if (!actsAsSelf(credential)) {
         // No source is asked: a right password would be a login there, and would show in the time.
         await pretend(sources, secret, credential, signal);
-        throw new Refused("badCredential", "an authorization identity other than the user's own");
+        throw new Refused("badCredential", "an authorization identity other than the user's own", NOBODY);
       }
       for (const source of sources) {
         const answer = await source.authenticate(credential, peer, signal);
         if (answer.known) return answer.identity;
       }
       await pretend(sources, secret, credential, signal);
-      throw new Refused("badCredential", "unknown user");
+      throw new Refused("badCredential", "unknown user", NOBODY);
     },
   };
 }

@@ -35,9 +35,17 @@ export async function program(argv: readonly string[]): Promise<number> {
     .description("check a configuration and say everything that is wrong with it")
     .option("-c, --config <file>", "the configuration", DEFAULT_CONFIG)
     .option("--probe", "go to every backend too, and say what is found there")
+    .option("--effective", "print all of it, defaults included and secrets masked")
     .argument("[file]", "the same, without the option")
-    .action(async (file: string | undefined, { config, probe }: { config: string; probe?: boolean }) =>
-      exit(await check(file ?? config, { probe: probe ?? false })),
+    .action(
+      async (
+        file: string | undefined,
+        {
+          config,
+          probe = false,
+          effective = false,
+        }: { config: string; probe?: boolean; effective?: boolean },
+      ) => exit(await check(file ?? config, { probe, effective })),
     );
   postern
     .command("health")

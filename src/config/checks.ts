@@ -2,8 +2,10 @@ import { isEverywhere, isLoopback, leadsTo, overlaps } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import { type Entry, entriesOf } from "./entries.ts";
 import { readTextFile } from "./files.ts";
+import { checkLimit } from "./limit-checks.ts";
+import { checkRedis } from "./redis-checks.ts";
 import type { Report } from "./report.ts";
-import type { BackendConfig, Config, LimitConfig, ListenerConfig, SourceConfig } from "./schema.ts";
+import type { BackendConfig, Config, ListenerConfig, SourceConfig } from "./schema.ts";
 import { checkClientCertificates, checkTls } from "./tls-checks.ts";
 
 const MAX_USERS_BYTES = 256 * 1024 * 1024;
@@ -22,6 +24,7 @@ export function checkAcross(config: Config, report: Report): void {
   for (const backend of backends) checkBackend(backend, listeners, report);
   checkRoutes(config, report);
   checkPolicy(config, report);
+  checkRedis(config, report);
   checkAdmin(config, listeners, report);
 }
 
@@ -181,8 +184,7 @@ function checkPolicy(config: Config, report: Report): void {
     if (value.endsWith("/0")) report.warn(pointer, "switches the policy off for everyone", { found: value });
   const limits = entriesOf(config.policy?.limits, "/policy/limits", report);
   for (const [index, limit] of limits.entries()) {
-    checkLimit(limit, report);
-    checkLimitMatch(limit, config, report);
+    checkLimit(limit, config, report);
     const { name } = limit.value;
     if (limits.slice(0, index).some((other) => other.value.name === name))
       report.error(`${limit.pointer}/name`, "is the name of an earlier limit too", {
@@ -190,42 +192,6 @@ function checkPolicy(config: Config, report: Report): void {
         valid: "a name of its own",
       });
   }
-}
-
-/** What happens and is over, so that "how many at once" means nothing. */
-const COUNTED_FOR_GOOD: ReadonlySet<LimitConfig["count"]> = new Set([
-  "authFailures",
-  "messages",
-  "recipients",
-]);
-
-function checkLimit({ pointer, value }: Entry<LimitConfig>, report: Report): void {
-  const { count, per, limit } = value;
-  if (count === "sessions" && limit.windowMs !== undefined)
-    report.error(`${pointer}/limit`, "cannot have a period: sessions are counted as they are open", {
-      valid: "how many at once, such as 30",
-    });
-  if (COUNTED_FOR_GOOD.has(count) && limit.windowMs === undefined)
-    report.error(`${pointer}/limit`, `needs a period: ${count} do not end by themselves`, {
-      valid: "NUMBER/DURATION, such as 10/10m",
-    });
-  const unknown = per.filter((key) => key === "user" || key === "domain");
-  if (count === "connections" && unknown.length > 0)
-    report.error(`${pointer}/per`, "is not known yet when a client connects", {
-      found: unknown.join(", "),
-      valid: "ip, listener",
-    });
-}
-
-function checkLimitMatch({ pointer, value }: Entry<LimitConfig>, config: Config, report: Report): void {
-  if (!report.whole("/listeners")) return;
-  const names = config.listeners.map(({ name }) => name);
-  const unknown = (value.match.listener ?? []).filter((name) => !names.includes(name));
-  if (unknown.length > 0)
-    report.error(`${pointer}/match/listener`, "is not the name of a listener", {
-      found: unknown.join(", "),
-      valid: names.join(", "),
-    });
 }
 
 function checkAdmin({ admin }: Config, listeners: readonly Entry<ListenerConfig>[], report: Report): void {

@@ -85,9 +85,18 @@ function fromUnit(schema: SchemaNode, value: unknown, pointer: string, around: S
       return parseLimit(value as string | number);
     case "secret":
       return fetchSecret(value as SecretSource, pointer, around);
+    case "store":
+      return toStore(schema, value, pointer, around);
     default:
       return value;
   }
+}
+
+/** A URL by itself is the short way to say where Redis is. */
+function toStore(schema: SchemaNode, value: unknown, pointer: string, around: Surroundings): unknown {
+  if (typeof value === "string") return value === "memory" ? value : { redis: { url: value } };
+  const { unit: _, ...rest } = schema;
+  return convert(rest, value, pointer, around);
 }
 
 /** A program and its arguments; only the program is a path. */

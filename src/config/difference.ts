@@ -35,6 +35,9 @@ const FIXED: Readonly<Record<string, (config: Config) => unknown>> = {
   "admin.host": ({ admin }) => admin.host,
   "admin.port": ({ admin }) => admin.port,
   "logging.format": ({ logging }) => logging.format,
+  "policy.store": ({ policy }) => policy.store,
+  "policy.onStoreFailure": ({ policy }) => policy.onStoreFailure,
+  clusterSecret: ({ clusterSecret }) => clusterSecret,
 };
 
 function changed(key: keyof Config, before: Config, after: Config): boolean {
@@ -42,8 +45,9 @@ function changed(key: keyof Config, before: Config, after: Config): boolean {
 }
 
 /** A configuration without what a reload leaves alone. */
-function changeable({ admin, logging, ...rest }: Config): Readonly<Record<string, unknown>> {
-  return { ...rest, admin: admin.token, logging: logging.level };
+function changeable({ admin, logging, policy, ...rest }: Config): Readonly<Record<string, unknown>> {
+  const { store: _store, onStoreFailure: _onStoreFailure, ...limits } = policy;
+  return { ...rest, admin: admin.token, logging: logging.level, policy: limits };
 }
 
 function byName<Named extends { readonly name: string }>(

@@ -14,7 +14,7 @@ export type LoadResult =
   | { readonly ok: true; readonly config: Config; readonly warnings: readonly Problem[] }
   | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
 
-const MAX_CONFIG_BYTES = 1024 * 1024;
+export const MAX_CONFIG_BYTES = 1024 * 1024;
 
 /** Reads and checks a configuration file, with the files it names; what is wrong is returned, never thrown. */
 export function loadConfig(path: string, env: NodeJS.ProcessEnv = process.env): LoadResult {

@@ -23,7 +23,8 @@ export interface SchemaNode {
     | "secret"
     | "list"
     | "limit"
-    | "endpoint";
+    | "endpoint"
+    | "store";
   /** What is valid here, in an operator's words. */
   readonly valid?: string;
   /** What an absent key means, when the loader works it out. */

@@ -12,8 +12,17 @@ const CLIENT_TLS = ["starttls", "implicit"] as const;
 const BACKEND_TLS = ["none", "starttls", "implicit"] as const;
 const IDENTITIES = ["auto", "none", "proxy-v1", "proxy-v2", "xclient", "id"] as const;
 const MODES = ["enforce", "observe"] as const;
-const COUNTED = ["connections", "authFailures", "sessions", "messages", "recipients"] as const;
-const COUNTED_PER = ["ip", "user", "domain", "listener"] as const;
+const COUNTED = [
+  "connections",
+  "logins",
+  "authFailures",
+  "sessions",
+  "messages",
+  "recipients",
+  "bytesIn",
+  "bytesOut",
+] as const;
+const COUNTED_PER = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
 
 const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 const NAME_WORDS =
@@ -514,7 +523,7 @@ const LimitSchema = mapping(
     count: choice(COUNTED, { description: "What is counted." }),
     per: oneOrMore(choice(COUNTED_PER, { description: "What it is counted by." }), COUNTED_PER.join(", "), {
       description:
-        "What it is counted by; a list is one combined key. `connections` know no user or domain yet.",
+        "What it is counted by; a list is one combined key. `connections` know no user, domain or backend yet, `authFailures` no backend. `authFailures` by user or domain without ip spare networks that the user has signed in from lately, and count names that are nobody's by the network only.",
     }),
     limit: Type.Unsafe<Limit>({
       anyOf: [
@@ -522,9 +531,10 @@ const LimitSchema = mapping(
         { type: "integer", minimum: 1 },
       ],
       unit: "limit",
-      valid: "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, at most 24d",
+      valid:
+        "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, or SIZE/DURATION, such as 20GiB/1d, at most 24d",
       description:
-        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions).",
+        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions and bytes). `20GiB/1d`: bytes in a time.",
     }),
     match: mapping(
       {
@@ -534,6 +544,15 @@ const LimitSchema = mapping(
         listener: Type.Optional(
           oneOrMore(TEXT, "a listener's name", { description: "Only sessions at these listeners." }),
         ),
+        network: Type.Optional(
+          oneOrMore(
+            Type.String({ format: "network", valid: "an IP address or a network such as 10.0.0.0/8" }),
+            "an IP address or a network such as 10.0.0.0/8",
+            { description: "Only clients in these networks." },
+          ),
+        ),
+        user: Type.Optional(oneOrMore(TEXT, "a user's name", { description: "Only these users." })),
+        domain: Type.Optional(oneOrMore(TEXT, "a domain", { description: "Only users of these domains." })),
       },
       { default: {}, description: "Counts only what fits; nothing given fits everything." },
     ),
@@ -542,11 +561,32 @@ const LimitSchema = mapping(
       [
         Type.Literal("refuse"),
         mapping({ delay: duration({ description: "Answer this much later." }) }, {}),
-        mapping({ ban: duration({ description: "Refuse everything for this long." }) }, {}),
+        mapping(
+          {
+            ban: duration({ description: "Refuse everything for this long." }),
+            upTo: Type.Optional(
+              duration({
+                description:
+                  "Each repeat doubles the ban, up to this; one that comes when so much time has passed is the first again.",
+              }),
+            ),
+          },
+          {},
+        ),
+        mapping(
+          {
+            throttle: size({
+              description:
+                "Bytes: let so many pass a second. Mail on its way is slowed down by refusing the next message for now.",
+            }),
+          },
+          {},
+        ),
       ],
       {
         default: "refuse",
-        valid: "refuse, { delay: DURATION } or { ban: DURATION }",
+        valid:
+          "refuse, { delay: DURATION } or { ban: DURATION }, with upTo: DURATION for bans that grow, or { throttle: SIZE } for bytes",
         description: "What happens beyond the limit.",
       },
     ),
@@ -554,9 +594,89 @@ const LimitSchema = mapping(
   { description: "One limit." },
 );
 
+const PLACE = Type.String({ format: "place", valid: "HOST:PORT, an IPv6 address in brackets" });
+
+const RedisSchema = mapping(
+  {
+    url: Type.Optional(
+      secret({
+        description:
+          "One server: `redis://HOST:PORT/DB`, or `rediss://` for TLS; a secret, for it may hold a password.",
+      }),
+    ),
+    sentinels: Type.Optional(
+      Type.Array(PLACE, {
+        minItems: 1,
+        description: "Sentinels, as HOST:PORT, which know the master `name`.",
+      }),
+    ),
+    name: Type.Optional(text({ description: "The master's name at the Sentinels." })),
+    nodes: Type.Optional(
+      Type.Array(PLACE, {
+        minItems: 1,
+        description:
+          "Nodes of a Cluster, as HOST:PORT; the others are learnt from them. All keys are in one slot, so that one script sees them: a Cluster brings fail-over and no more speed.",
+      }),
+    ),
+    username: Type.Optional(text({ description: "The ACL user." })),
+    password: Type.Optional(secret({ description: "Its password; instead of one in `url`." })),
+    sentinelPassword: Type.Optional(secret({ description: "The Sentinels' own password." })),
+    db: Type.Optional(Type.Integer({ minimum: 0, description: "The database; not in a Cluster." })),
+    tls: Type.Optional(
+      mapping(
+        {
+          ca: Type.Optional(path({ description: "The authorities to trust instead of the system's, PEM." })),
+          cert: Type.Optional(path({ description: "Our certificate, PEM, where the server asks for one." })),
+          key: Type.Optional(path({ description: "Its private key, PEM." })),
+          serverName: Type.Optional(
+            host({ description: "The name in its certificate, where it is not the host." }),
+          ),
+          insecure: Type.Optional(flag({ description: "Believe any certificate." })),
+        },
+        {
+          description:
+            "TLS to it; `{}` with the system's authorities. `rediss://` needs it for more than those only.",
+        },
+      ),
+    ),
+    prefix: Type.Optional(
+      Type.String({
+        pattern: NAME_PATTERN,
+        valid: NAME_WORDS,
+        description:
+          "Before every key; `postern` without it. Gateways that share one Redis and no limits differ here.",
+      }),
+    ),
+    timeout: Type.Optional(
+      Type.Unsafe<number>({
+        ...duration({ description: "How long one answer may take, at most 10s; `100ms` without it." }),
+        format: "duration-short",
+        valid: "a duration such as 100ms, more than 0 and at most 10s",
+      }),
+    ),
+  },
+  { description: "A Redis or Valkey: `url`, or `sentinels` with `name`, or `nodes`." },
+);
+
+type StoreConfig = "memory" | { readonly redis: Static<typeof RedisSchema> };
+
+const StoreSchema = Type.Unsafe<StoreConfig>({
+  anyOf: [{ const: "memory" }, { type: "string", format: "redis-url" }, mapping({ redis: RedisSchema }, {})],
+  unit: "store",
+  default: "memory",
+  valid: "memory, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or { redis: { … } }",
+  description:
+    "Where counters and bans live: in this Postern, or in a Redis or Valkey that several share. `{ redis: { … } }` says more than a URL can.",
+});
+
 const PolicySchema = mapping(
   {
-    store: choice(["memory"], { default: "memory", description: "Where counters and bans live." }),
+    store: StoreSchema,
+    onStoreFailure: choice(["local", "allow", "refuse"], {
+      default: "local",
+      description:
+        "How to decide while Redis does not answer within its time. `local`: by counters of this Postern alone, with half the points of each limit; they are forgotten when Redis is back. `allow`: everything passes. `refuse`: everything waits, with a temporary answer.",
+    }),
     mode: choice(MODES, {
       default: "enforce",
       description: "`observe` counts and logs what would have happened, and refuses nothing.",
@@ -574,9 +694,19 @@ const PolicySchema = mapping(
     }),
     limits: Type.Array(LimitSchema, {
       default: [
-        { name: "connects", count: "connections", per: "ip", limit: "120/1m" },
-        { name: "guesses", count: "authFailures", per: "ip", limit: "10/10m", then: { ban: "1h" } },
-        { name: "open", count: "sessions", per: "user", limit: 30 },
+        { name: "connects", count: "connections", per: "ip", limit: "300/1m" },
+        {
+          name: "guesses",
+          count: "authFailures",
+          per: "ip",
+          limit: "20/10m",
+          then: { ban: "15m", upTo: "1d" },
+        },
+        { name: "owner", count: "authFailures", per: ["user", "ip"], limit: "5/10m", then: { delay: "5s" } },
+        { name: "attacked", count: "authFailures", per: "user", limit: "50/1h" },
+        { name: "open", count: "sessions", per: "user", limit: 50 },
+        { name: "messages", count: "messages", per: "user", limit: "200/1h" },
+        { name: "recipients", count: "recipients", per: "user", limit: "1000/1h" },
       ],
       description: "The limits; a list here takes the place of the whole default list.",
     }),
@@ -693,6 +823,12 @@ export const ConfigSchema = mapping(
       text({ description: "The group that goes with `user`, instead of that user's own." }),
     ),
     dataDir: path({ default: "./data", description: "Where Postern keeps what must outlive it." }),
+    clusterSecret: Type.Optional(
+      secret({
+        description:
+          "The same in every Postern that shares a Redis, at least 32 characters, for example from `openssl rand -base64 32`. With it they share the secret behind TLS tickets, certificates by ACME and answers for `http-01`, shut in with it.",
+      }),
+    ),
     tls: TlsSchema,
     listeners: Type.Array(ListenerSchema, {
       minItems: 1,

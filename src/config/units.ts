@@ -8,12 +8,14 @@ const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 export const DURATION_PATTERN = "^(0|[1-9][0-9]*)(ms|s|m|h|d)$";
 export const SIZE_PATTERN = "^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$";
-export const LIMIT_PATTERN = "^[1-9][0-9]*(/[1-9][0-9]*(ms|s|m|h|d))?$";
+export const LIMIT_PATTERN = "^[1-9][0-9]*(B|KiB|MiB|GiB)?(/[1-9][0-9]*(ms|s|m|h|d))?$";
 
 /** How many (`points`), and in how many milliseconds; without `windowMs`, how many at once. */
 export interface Limit {
   readonly points: number;
   readonly windowMs?: number;
+  /** Whether it was written as a size. */
+  readonly inBytes?: boolean;
 }
 
 /** Milliseconds of `500ms`, `10s`, `5m`, `1h` or `1d`; undefined when it is not one or is longer than 24d. */
@@ -37,16 +39,17 @@ export function printSize(bytes: number): string {
   return bytes === 0 ? "0B" : printQuantity(bytes, BYTES);
 }
 
-/** What `30`, `"30"` or `120/1m` allows; undefined when it is none of them, zero, or too large. */
+/** What `30`, `"30"`, `120/1m` or `20GiB/1d` allows; undefined when it is none of them, zero, or too large. */
 export function parseLimit(value: string | number): Limit | undefined {
   const text = String(value);
   if (!new RegExp(LIMIT_PATTERN).test(text)) return undefined;
   const [count = "", period] = text.split("/");
-  const points = Number(count);
-  if (!Number.isSafeInteger(points)) return undefined;
-  if (period === undefined) return { points };
-  const windowMs = parseDuration(period);
-  return windowMs === undefined ? undefined : { points, windowMs };
+  const inBytes = new RegExp(SIZE_PATTERN).test(count);
+  const points = inBytes ? parseSize(count) : Number(count);
+  const windowMs = period === undefined ? undefined : parseDuration(period);
+  if (points === undefined || !Number.isSafeInteger(points)) return undefined;
+  if (period !== undefined && windowMs === undefined) return undefined;
+  return { points, ...(windowMs !== undefined && { windowMs }), ...(inBytes && { inBytes }) };
 }
 
 function parseQuantity(text: string, pattern: string, units: Record<string, number>): number | undefined {

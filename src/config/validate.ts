@@ -37,7 +37,10 @@ const FORMATS: Record<string, (text: string) => boolean> = {
   "duration-some": (text) => (parseDuration(text) ?? 0) > 0,
   "duration-any": (text) => parseDuration(text) !== undefined,
   period: (text) => (parseDuration(text, LONGEST_PERIOD_MS) ?? 0) > 0,
+  "duration-short": (text) => (parseDuration(text, 10_000) ?? 0) > 0,
   "https-url": isHttpsUrl,
+  "redis-url": isRedisUrl,
+  place: (text) => URL.canParse(`redis://${text}`) && /^[^/?#@]+:[0-9]+$/.test(text),
   "certificate-name": isCertificateName,
   "mail-address": (text) => /^[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$/.test(text),
   limit: (text) => parseLimit(text) !== undefined,
@@ -64,6 +67,13 @@ function isHostName(text: string): boolean {
 function isHttpsUrl(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   return url?.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
+}
+
+/** What we read of it, and nothing that would be passed over in silence. */
+export function isRedisUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !["redis:", "rediss:"].includes(url.protocol) || url.hostname === "") return false;
+  return url.search === "" && url.hash === "" && /^(\/[0-9]*)?$/.test(url.pathname);
 }
 
 /** RFC 6125 6.4.3: a wildcard is one whole label, the leftmost. */

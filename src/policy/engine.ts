@@ -1,58 +1,27 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Refused } from "../refusal.ts";
-import { Networks } from "../wire/networks.ts";
-import { type Limit, type LimitBucket, Rule } from "./limit.ts";
-import { type Facts, showKey } from "./limit-key.ts";
-import type { CounterStore, Receipt } from "./store/store.ts";
+import { type Asked, Asking, type AskingPoint } from "./asking.ts";
+import { ByteMeter, type Metered } from "./byte-meter.ts";
+import { Clients } from "./clients.ts";
+import { type Explanation, explain } from "./explain.ts";
+import { settled } from "./guess.ts";
+import type { LimitAnswer } from "./limit.ts";
+import { type Facts, partsOf, readKey, showKey, subjectOf } from "./limit-key.ts";
+import type { PolicyObserver } from "./observer.ts";
+import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
+import { OPERATOR, refusedBy, refusedFor } from "./refusals.ts";
+import type { Ban, CounterStore, Imposed, Outcome, Receipt } from "./store/store.ts";
+import { countsBytes, judgeTraffic, type Traffic, type TrafficVerdict } from "./traffic.ts";
 
 export type { Limit } from "./limit.ts";
-
-export interface PolicyOptions {
-  readonly limits: readonly Limit[];
-  readonly mode: "enforce" | "observe";
-  /** Addresses and networks (CIDR) that are never limited and never banned. */
-  readonly exempt: readonly string[];
-  readonly ipv6Prefix: number;
-  readonly store: CounterStore;
-  readonly observer: PolicyObserver;
-}
-
-/** Hears what a limit in observe mode would have done, and of each ban. */
-export interface PolicyObserver {
-  wouldRefuse(limit: string, key: string): void;
-  banned(limit: string, key: string, ms: number): void;
-}
-
-/** The engine's asking points. Each rejects with Refused, or resolves to what is to be given back. */
-export interface Policy {
-  /** May this peer speak at all? Asked before the greeting. */
-  connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable>;
-  /** May this peer try a password for this name? Asked before anybody looks at it. */
-  attempt(facts: Facts, signal?: AbortSignal): Promise<Attempt>;
-  /** May this user, now known, enter? */
-  login(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable>;
-  /** May this session begin one more message? */
-  message(facts: Facts): Promise<void>;
-  /** May it name one more recipient? */
-  recipient(facts: Facts): Promise<void>;
-  /** Seats held now. */
-  readonly seats: number;
-}
-
-/** One try at a password, counted before it is looked at. */
-export interface Attempt {
-  /** Waits for the answer; only a wrong password stays counted, an outage or a success is given back. */
-  settle<T>(answer: Promise<T>): Promise<T>;
-}
-
-type LimitReceipt = Receipt<LimitBucket>;
+export type { Entrance, Policy, PolicyOptions } from "./policy.ts";
 
 interface Admitted {
-  readonly receipts: readonly LimitReceipt[];
+  readonly receipts: readonly Receipt[];
   readonly delayMs: number;
 }
 
-const NO_LEASE: AsyncDisposable = { async [Symbol.asyncDispose]() {} };
+const NOTHING: Admitted = { receipts: [], delayMs: 0 };
+const NO_LEASE: Entrance = { completed() {}, async [Symbol.asyncDispose]() {} };
 const NO_ATTEMPT: Attempt = { settle: (answer) => answer };
 
 /** Puts the limits behind the asking points. */
@@ -61,120 +30,179 @@ export function createPolicy(options: PolicyOptions): Policy {
 }
 
 class Engine implements Policy {
-  readonly #rules: readonly Rule[];
-  readonly #banning: readonly Rule[];
-  readonly #exempt: Networks;
+  readonly #asking: Asking;
+  readonly #clients: Clients;
+  readonly #ipv6Prefix: number;
   readonly #store: CounterStore;
   readonly #observer: PolicyObserver;
+  /** Only where some limit counts bytes. */
+  readonly #meter: ByteMeter | undefined;
   #seats = 0;
 
   constructor({ limits, mode, exempt, ipv6Prefix, store, observer }: PolicyOptions) {
-    this.#rules = limits.map((limit) => new Rule(limit, mode, ipv6Prefix));
-    this.#banning = this.#rules.filter((rule) => rule.banMs !== undefined);
-    this.#exempt = new Networks(exempt);
+    this.#asking = new Asking(limits, mode);
+    this.#clients = new Clients(exempt, ipv6Prefix);
+    this.#ipv6Prefix = ipv6Prefix;
     this.#store = store;
     this.#observer = observer;
+    if (limits.some(countsBytes)) this.#meter = new ByteMeter((traffic) => this.#judge(traffic));
   }
 
   get seats(): number {
     return this.#seats;
   }
 
-  connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable> {
-    return this.#seat("connections", facts, signal);
+  *answers(): Iterable<{ limit: string; answer: LimitAnswer; times: number }> {
+    for (const { name, answers } of this.#asking.rules)
+      for (const [answer, times] of answers) yield { limit: name, answer, times };
   }
 
-  login(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable> {
-    return this.#seat("sessions", facts, signal);
+  async connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable> {
+    return this.#enter("connection", facts, signal);
   }
 
-  message(facts: Facts): Promise<void> {
-    return this.#count("messages", facts);
+  async login(facts: Facts, signal?: AbortSignal): Promise<Entrance> {
+    return this.#enter("login", facts, signal);
   }
 
-  recipient(facts: Facts): Promise<void> {
-    return this.#count("recipients", facts);
+  message(facts: Facts): Promise<void> | undefined {
+    return this.#pass("message", facts);
   }
 
-  async attempt(facts: Facts, signal?: AbortSignal): Promise<Attempt> {
-    const { receipts, delayMs } = await this.#admit("authFailures", facts);
+  recipient(facts: Facts): Promise<void> | undefined {
+    return this.#pass("recipient", facts);
+  }
+
+  async attempt(facts: Facts, signal?: AbortSignal, fingerprint?: string): Promise<Attempt> {
+    const asked = this.#ask("attempt", facts);
+    if (!asked) return NO_ATTEMPT;
+    const { visitor } = asked.question;
+    const guess = visitor && { ...visitor, ...(fingerprint !== undefined && { fingerprint }) };
+    const question = { ...asked.question, guess: true, ...(guess && { visitor: guess }) };
+    const { receipts, delayMs } = await this.#admit({ ...asked, question });
     await pause(delayMs, signal);
-    if (receipts.length === 0) return NO_ATTEMPT;
-    return { settle: (answer) => this.#settle(answer, receipts) };
+    if (asked.rules.length === 0) return NO_ATTEMPT;
+    const settle = async (outcome: Outcome): Promise<void> =>
+      this.#tellBans(await this.#store.settle(receipts, outcome, guess));
+    return { settle: (answer) => settled(answer, settle) };
   }
 
-  async #count(count: "messages" | "recipients", facts: Facts): Promise<void> {
-    await pause((await this.#admit(count, facts)).delayMs);
+  watch(session: Metered, stops: boolean): void {
+    this.#meter?.watch(session, stops);
   }
 
-  async #seat(
-    count: "connections" | "sessions",
+  meter(session: Metered): void {
+    void this.#meter?.read(session);
+  }
+
+  async explain(facts: ExplainedFacts): Promise<Explanation> {
+    const { exempt, ip } = this.#clients.find(facts);
+    const asked = this.#asking.askAll(subjectOf(facts, ip));
+    return explain(asked, await this.#store.look(asked.question), exempt);
+  }
+
+  async bans(): Promise<readonly Ban[]> {
+    const bans = await this.#store.bans();
+    return bans.map((ban) => ({ ...ban, key: showKey(ban.key) }));
+  }
+
+  async ban(text: string, ms: number): Promise<Imposed | undefined> {
+    const key = readKey(text, this.#ipv6Prefix);
+    if (key === undefined || !this.#asking.bansBy(partsOf(key))) return undefined;
+    const imposed = await this.#store.ban({ key, by: OPERATOR, ms });
+    if (imposed) this.#observer.banned(OPERATOR, showKey(key), imposed.ms);
+    return imposed ?? { key, by: OPERATOR, ms };
+  }
+
+  async unban(text: string): Promise<boolean> {
+    const key = readKey(text, this.#ipv6Prefix);
+    if (key === undefined) return false;
+    const parts = partsOf(key).join();
+    const rules = this.#asking.rules.filter(({ per }) => per.join() === parts);
+    return this.#store.unban(
+      key,
+      rules.map((rule) => rule.counterKey(key)),
+    );
+  }
+
+  #ask(point: AskingPoint, facts: Facts): Asked | undefined {
+    const { exempt, ip } = this.#clients.find(facts);
+    return exempt ? undefined : this.#asking.ask(point, subjectOf(facts, ip));
+  }
+
+  #pass(point: "message" | "recipient", facts: Facts): Promise<void> | undefined {
+    const asked = this.#ask(point, facts);
+    return asked && this.#admit(asked).then(({ delayMs }) => pause(delayMs));
+  }
+
+  async #enter(
+    point: "connection" | "login",
     facts: Facts,
     signal: AbortSignal | undefined,
-  ): Promise<AsyncDisposable> {
-    const { receipts, delayMs } = await this.#admit(count, facts);
-    const lease = this.#lease(receipts.filter(({ bucket }) => bucket.windowMs === undefined));
+  ): Promise<Entrance> {
+    const asked = this.#ask(point, facts);
+    const { receipts, delayMs } = asked ? await this.#admit(asked) : NOTHING;
+    const lease = this.#lease(receipts, point === "login");
     await pause(delayMs, signal);
     return lease;
   }
 
-  /** One asking: bans first, then one point from each bucket, or from none. */
-  async #admit(count: Limit["count"], facts: Facts): Promise<Admitted> {
-    if (this.#exempt.vouchFor(facts.ip, facts.claimed)) return { receipts: [], delayMs: 0 };
-    // A ban holds wherever its key is met, whatever the limit that led to it matches.
-    const bans = this.#banning.flatMap((rule) => rule.whom(facts) ?? []);
-    const buckets = this.#rules.flatMap((rule) => (rule.count === count ? (rule.bucket(facts) ?? []) : []));
-    const answer = await this.#store.take(bans, buckets);
-    if ("leftMs" in answer) {
-      throw new Refused("banned", `banned: ${showKey(answer.key)}`, {
-        retryAfterMs: Math.ceil(answer.leftMs),
-      });
+  /** One asking: bans first, then the points of each bucket, or none. */
+  async #admit(asked: Asked): Promise<Admitted> {
+    const { question, rules, whom } = asked;
+    const answer = await this.#store.take(question);
+    if ("ban" in answer) throw refusedBy(answer.ban);
+    this.#tellBans(answer.imposed);
+    if (answer.refused) throw refusedFor(answer, asked);
+    let delayMs = 0;
+    for (const [at, rule] of rules.entries()) {
+      const count = answer.counts[at];
+      if (!count?.over) {
+        rule.heard("allowed");
+        continue;
+      }
+      rule.heard(rule.deed === "delay" ? "delayed" : rule.deed === "throttle" ? "throttled" : "wouldRefuse");
+      if (rule.deed === "delay") delayMs = Math.max(delayMs, rule.delayMs);
+      const key = whom[at] ?? "";
+      if (rule.deed === "observe")
+        this.#observer.wouldRefuse(rule.name, showKey(key), rule.describe(key, count));
     }
-    const { receipts, over, retryAfterMs } = answer;
-    const full = over.find((bucket) => !bucket.soft);
-    if (full) {
-      // A guess that is still undecided bans nobody: it may turn out right.
-      if (count !== "authFailures") await this.#ban(over);
-      throw full.rule.refusal(full.whom, retryAfterMs);
-    }
-    for (const { rule, whom } of over) {
-      if (rule.observed) this.#observer.wouldRefuse(rule.name, showKey(whom));
-    }
-    return { receipts, delayMs: Math.max(0, ...over.map(({ rule }) => rule.delayMs)) };
+    return { receipts: answer.receipts, delayMs };
   }
 
-  #lease(held: readonly LimitReceipt[]): AsyncDisposable {
-    if (held.length === 0) return NO_LEASE;
-    this.#seats += held.length;
-    let released = false;
+  #lease(receipts: readonly Receipt[], isLogin: boolean): Entrance {
+    const seats = receipts.filter(({ bucket }) => bucket.windowMs === undefined);
+    if (seats.length === 0 && !(isLogin && receipts.length > 0)) return NO_LEASE;
+    this.#seats += seats.length;
+    let held: readonly Receipt[] | undefined = isLogin ? receipts : seats;
     return {
+      completed() {
+        if (held) held = seats;
+      },
       [Symbol.asyncDispose]: async () => {
-        if (released) return;
-        released = true;
-        this.#seats -= held.length;
-        await this.#store.giveBack(held);
+        const back = held;
+        if (!back) return;
+        held = undefined;
+        this.#seats -= seats.length;
+        await this.#store.giveBack(back);
       },
     };
   }
 
-  async #settle<T>(answer: Promise<T>, receipts: readonly LimitReceipt[]): Promise<T> {
-    try {
-      const settled = await answer;
-      await this.#store.giveBack(receipts);
-      return settled;
-    } catch (error) {
-      const guessed = error instanceof Refused && error.refusal.kind === "badCredential";
-      if (guessed) await this.#ban(await this.#store.keep(receipts));
-      else await this.#store.giveBack(receipts);
-      throw error;
-    }
+  async #judge(traffic: readonly Traffic[]): Promise<readonly TrafficVerdict[]> {
+    const counted = traffic.map(({ facts, ...bytes }) => {
+      const { exempt, ip } = this.#clients.find(facts);
+      return { ...bytes, subject: exempt ? undefined : subjectOf(facts, ip) };
+    });
+    const judged = await judgeTraffic(this.#asking.rules, counted, this.#store, this.#observer);
+    this.#tellBans(judged.imposed);
+    return judged.verdicts;
   }
 
-  async #ban(buckets: readonly LimitBucket[]): Promise<void> {
-    for (const { rule, whom } of buckets) {
-      if (rule.banMs === undefined) continue;
-      await this.#store.ban(whom, rule.banMs);
-      this.#observer.banned(rule.name, showKey(whom), rule.banMs);
+  #tellBans(imposed: readonly Imposed[]): void {
+    for (const { by, key, ms } of imposed) {
+      this.#asking.rules.find(({ name }) => name === by)?.heard("banned");
+      this.#observer.banned(by, showKey(key), ms);
     }
   }
 }

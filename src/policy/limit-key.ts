@@ -1,4 +1,4 @@
-import { isIPv6 } from "node:net";
+import { isIP, isIPv6 } from "node:net";
 
 /** What is known of a session at an asking point. */
 export interface Facts {
@@ -6,24 +6,56 @@ export interface Facts {
   readonly listener: string;
   readonly protocol: string;
   readonly user?: string;
+  /** Known from routing on. */
+  readonly backend?: string;
   /** Whether the address is what a trusted proxy says, and not what our own socket does. */
   readonly claimed?: boolean;
 }
 
-export type KeyPart = "ip" | "user" | "domain" | "listener";
+/** Facts in the form in which they are counted and compared; what is not known, or not asked about, is absent. */
+export interface Subject {
+  /** The address as it was written, to be looked for in networks. */
+  readonly address: string;
+  /** Whoever counts as one client. */
+  readonly ip: string;
+  readonly listener?: string | undefined;
+  readonly protocol?: string | undefined;
+  readonly user?: string | undefined;
+  readonly domain?: string | undefined;
+  readonly backend?: string | undefined;
+}
+
+const PARTS = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
+export type KeyPart = (typeof PARTS)[number];
 
 /** Control bytes never stand in a name, so a key's parts cannot run into each other. */
 const BETWEEN = "\u0000";
 
-/** The key of these facts, or undefined when a part of it is not known yet. */
-export function limitKey(per: readonly KeyPart[], facts: Facts, ipv6Prefix: number): string | undefined {
-  const parts: string[] = [];
+/** The facts about one client; `ip` is what `networkOf` makes of its address. */
+export function subjectOf(facts: Partial<Facts> & Pick<Facts, "ip">, ip: string): Subject {
+  const { listener, protocol, backend } = facts;
+  const user = facts.user === undefined ? undefined : canonical(facts.user);
+  return { address: facts.ip, ip, listener, protocol, user, domain: user && domainOf(user), backend };
+}
+
+/** The form in which names are compared. */
+export function canonical(name: string): string {
+  return name.normalize("NFC").toLowerCase();
+}
+
+function domainOf(user: string): string | undefined {
+  return user.includes("@") ? user.slice(user.lastIndexOf("@") + 1) : undefined;
+}
+
+/** The key of a subject, or undefined when a part of it is not known. */
+export function limitKey(per: readonly KeyPart[], subject: Subject): string | undefined {
+  let key = "";
   for (const part of per) {
-    const value = keyPart(part, facts, ipv6Prefix);
+    const value = subject[part];
     if (value === undefined) return undefined;
-    parts.push(`${part}=${value}`);
+    key += key === "" ? `${part}=${value}` : `${BETWEEN}${part}=${value}`;
   }
-  return parts.join(BETWEEN);
+  return key;
 }
 
 /** A key as the log shows it. */
@@ -31,18 +63,33 @@ export function showKey(key: string): string {
   return key.replaceAll(BETWEEN, " ");
 }
 
-function keyPart(part: KeyPart, facts: Facts, ipv6Prefix: number): string | undefined {
-  const user = facts.user?.normalize("NFC").toLowerCase();
-  switch (part) {
-    case "ip":
-      return networkOf(facts.ip, ipv6Prefix);
-    case "listener":
-      return facts.listener;
-    case "user":
-      return user;
-    case "domain":
-      return user?.includes("@") ? user.slice(user.lastIndexOf("@") + 1) : undefined;
-  }
+/** The key that an operator means by `ip=203.0.113.5` or `user=alice ip=203.0.113.5`; undefined when it is none. */
+export function readKey(text: string, ipv6Prefix: number): string | undefined {
+  const parts = text.split(new RegExp(`[ ${BETWEEN}](?=(?:${PARTS.join("|")})=)`));
+  const read = parts.map((part) => readPart(part, ipv6Prefix));
+  if (read.includes(undefined)) return undefined;
+  const place = (part: string | undefined) => PARTS.findIndex((name) => part?.startsWith(`${name}=`));
+  return read.toSorted((one, other) => place(one) - place(other)).join(BETWEEN);
+}
+
+/** The parts in the one order in which keys have them, however a limit lists them. */
+export function inOrder(per: readonly KeyPart[]): KeyPart[] {
+  return PARTS.filter((part) => per.includes(part));
+}
+
+/** Which parts a key has. */
+export function partsOf(key: string): KeyPart[] {
+  const parts = key.split(BETWEEN);
+  return PARTS.filter((name) => parts.some((part) => part.startsWith(`${name}=`)));
+}
+
+function readPart(text: string, ipv6Prefix: number): string | undefined {
+  const [, name, value = ""] = /^([a-z]+)=(.+)$/su.exec(text) ?? [];
+  if (!PARTS.some((part) => part === name)) return undefined;
+  if (name !== "ip") return `${name}=${name === "user" || name === "domain" ? canonical(value) : value}`;
+  const [address = "", prefix, ...rest] = value.split("/");
+  const whole = prefix === undefined || (isIPv6(address) && prefix === String(ipv6Prefix));
+  return isIP(address) && whole && rest.length === 0 ? `ip=${networkOf(address, ipv6Prefix)}` : undefined;
 }
 
 /** An IPv4 address as it is, an IPv6 address as its network of `prefix` bits: whoever has one has all of it. */

@@ -1,74 +1,169 @@
 import { Refused } from "../refusal.ts";
-import { type Facts, type KeyPart, limitKey, showKey } from "./limit-key.ts";
-import type { Bucket } from "./store/store.ts";
+import { Networks } from "../wire/networks.ts";
+import { canonical, inOrder, type KeyPart, limitKey, type Subject, showKey } from "./limit-key.ts";
+import { inTime } from "./period.ts";
+import type { Bucket, Count, Sentence } from "./store/store.ts";
 
-/** One limit as configured; durations in milliseconds. */
+/** One limit as configured; durations in milliseconds, sizes in bytes. */
 export interface Limit {
   readonly name: string;
-  readonly count: "connections" | "authFailures" | "sessions" | "messages" | "recipients";
+  readonly count:
+    | "connections"
+    | "logins"
+    | "authFailures"
+    | "sessions"
+    | "messages"
+    | "recipients"
+    | "bytesIn"
+    | "bytesOut";
   readonly per: readonly KeyPart[];
   readonly limit: { readonly points: number; readonly windowMs?: number };
-  readonly match: { readonly protocol?: readonly string[]; readonly listener?: readonly string[] };
+  readonly match: Match;
   readonly mode?: "enforce" | "observe";
-  readonly then: "refuse" | { readonly delay: number } | { readonly ban: number };
+  readonly then: Consequence;
 }
 
-/** A bucket that knows which limit it counts for, and whom. */
-export interface LimitBucket extends Bucket {
-  readonly rule: Rule;
-  /** The limit's key by itself: what a ban is for. */
-  readonly whom: string;
+/** All that is given must fit. */
+interface Match {
+  readonly protocol?: readonly string[];
+  readonly listener?: readonly string[];
+  readonly network?: readonly string[];
+  readonly user?: readonly string[];
+  readonly domain?: readonly string[];
 }
+
+type Consequence =
+  | "refuse"
+  | { readonly delay: number }
+  | { readonly ban: number; readonly upTo?: number }
+  /** Bytes a second. */
+  | { readonly throttle: number };
+
+/** What a limit does to whoever is beyond it. */
+export type Deed = "refuse" | "delay" | "ban" | "throttle" | "observe";
+/** Everything that is counted of a limit: how often it did what, and how often nothing. */
+export type LimitAnswer = "allowed" | "refused" | "delayed" | "banned" | "throttled" | "wouldRefuse";
 
 /** A limit at work. */
 export class Rule {
   readonly name: string;
   readonly count: Limit["count"];
-  /** Only counted, because it is observed or because it delays. */
+  readonly per: readonly KeyPart[];
+  readonly deed: Deed;
+  /** Only counted, because it is observed, or because it delays or slows down. */
   readonly soft: boolean;
-  readonly observed: boolean;
-  /** Undefined where the limit bans nobody. */
-  readonly banMs: number | undefined;
   readonly delayMs: number;
-  readonly #limit: Limit;
-  readonly #ipv6Prefix: number;
+  /** Bytes a second, where the limit slows down. */
+  readonly rate: number;
+  /** Guesses at a name from wherever they come. */
+  readonly ofName: boolean;
+  readonly points: number;
+  readonly windowMs: number | undefined;
+  /** How often each answer was given. */
+  readonly answers = new Map<LimitAnswer, number>();
+  readonly #ban: Omit<Sentence, "key"> | undefined;
+  readonly #match: Match;
+  readonly #networks: Networks | undefined;
+  readonly #names: { readonly user?: ReadonlySet<string>; readonly domain?: ReadonlySet<string> };
 
-  constructor(limit: Limit, mode: "enforce" | "observe", ipv6Prefix: number) {
-    const { then } = limit;
-    this.name = limit.name;
-    this.count = limit.count;
-    this.observed = mode === "observe" || limit.mode === "observe";
-    this.delayMs = !this.observed && typeof then === "object" && "delay" in then ? then.delay : 0;
-    this.banMs = !this.observed && typeof then === "object" && "ban" in then ? then.ban : undefined;
-    this.soft = this.observed || this.delayMs > 0;
-    this.#limit = limit;
-    this.#ipv6Prefix = ipv6Prefix;
+  constructor(limit: Limit, mode: "enforce" | "observe") {
+    const { name, count, match, then } = limit;
+    const observed = mode === "observe" || limit.mode === "observe";
+    this.name = name;
+    this.count = count;
+    this.per = inOrder(limit.per);
+    const { deed, delay = 0, throttle, ban, upTo } = consequence(then);
+    this.deed = observed ? "observe" : deed;
+    this.soft = this.deed !== "refuse" && this.deed !== "ban";
+    this.delayMs = delay;
+    this.rate = throttle ?? Number.POSITIVE_INFINITY;
+    this.ofName = count === "authFailures" && !this.per.includes("ip") && this.per.some(isOfName);
+    this.points = limit.limit.points;
+    this.windowMs = limit.limit.windowMs;
+    if (this.deed === "ban" && ban !== undefined) {
+      const upToMs = upTo === undefined ? {} : { upToMs: upTo };
+      this.#ban = { by: name, ms: ban, ...upToMs, ...(this.ofName && { sparesKnown: true }) };
+    }
+    this.#match = match;
+    this.#networks = match.network && new Networks(match.network);
+    this.#names = {
+      ...(match.user && { user: new Set(match.user.map(canonical)) }),
+      ...(match.domain && { domain: new Set(match.domain.map(canonical)) }),
+    };
   }
 
-  /** Whom these facts are about, for this limit; undefined while a part of that is not known. */
-  whom(facts: Facts): string | undefined {
-    return limitKey(this.#limit.per, facts, this.#ipv6Prefix);
+  get bans(): boolean {
+    return this.#ban !== undefined;
   }
 
-  /** What to count for these facts, if this limit is about them. */
-  bucket(facts: Facts): LimitBucket | undefined {
-    const { match, limit } = this.#limit;
-    if (match.protocol && !match.protocol.includes(facts.protocol)) return undefined;
-    if (match.listener && !match.listener.includes(facts.listener)) return undefined;
-    const whom = this.whom(facts);
-    return whom === undefined
-      ? undefined
-      : { key: `${this.name}\u0000${whom}`, soft: this.soft, rule: this, whom, ...limit };
+  /** The limit's key by itself, which is what a ban is for; undefined while a part of it is not known. */
+  whom(subject: Subject): string | undefined {
+    return limitKey(this.per, subject);
   }
 
-  refusal(whom: string, retryAfterMs: number | undefined): Refused {
-    const { points, windowMs } = this.#limit.limit;
-    const kind = windowMs === undefined ? "tooManySessions" : "tooFast";
-    const detail = `limit ${this.name} of ${points} reached for ${showKey(whom)}`;
+  /** Whether it counts what this subject does; what nobody has asked about fits. */
+  concerns({ address, listener, protocol, user, domain }: Subject): boolean {
+    const { protocol: protocols, listener: listeners } = this.#match;
+    if (protocols && protocol !== undefined && !protocols.includes(protocol)) return false;
+    if (listeners && listener !== undefined && !listeners.includes(listener)) return false;
+    const { user: users, domain: domains } = this.#names;
+    if (users && !(user !== undefined && users.has(user))) return false;
+    if (domains && !(domain !== undefined && domains.has(domain))) return false;
+    return this.#networks?.contains(address) ?? true;
+  }
+
+  /** Where so many points are counted. */
+  bucketOf(whom: string, cost: number): Bucket {
+    const { points, windowMs, soft, ofName } = this;
+    const key = this.counterKey(whom);
+    const ban = this.#ban && { ...this.#ban, key: whom };
+    const rest = {
+      ...(windowMs !== undefined && { windowMs }),
+      ...(ban && { ban }),
+      ...(ofName && { ofName }),
+    };
+    return { key, points, soft, cost, ...rest };
+  }
+
+  counterKey(whom: string): string {
+    return `${this.name}\u0000${whom}`;
+  }
+
+  heard(answer: LimitAnswer): void {
+    this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
+  }
+
+  /** For the log: `limit guesses: 10 of 10 in 10m for ip=203.0.113.5`. */
+  describe(whom: string, { taken }: Pick<Count, "taken">): string {
+    const time = this.windowMs === undefined ? "at once" : `in ${inTime(this.windowMs)}`;
+    return `limit ${this.name}: ${taken} of ${this.points} ${time} for ${showKey(whom)}`;
+  }
+
+  refusal(whom: string, count: Count): Refused {
+    const kind = this.windowMs === undefined ? "tooManySessions" : "tooFast";
+    const { leftMs } = count;
     return new Refused(
       kind,
-      detail,
-      retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(retryAfterMs) },
+      this.describe(whom, count),
+      leftMs === undefined ? {} : { retryAfterMs: Math.ceil(leftMs) },
     );
   }
+}
+
+function isOfName(part: KeyPart): boolean {
+  return part === "user" || part === "domain";
+}
+
+interface Told {
+  readonly deed: Deed;
+  readonly delay?: number;
+  readonly throttle?: number;
+  readonly ban?: number;
+  readonly upTo?: number;
+}
+
+function consequence(then: Consequence): Told {
+  if (then === "refuse") return { deed: "refuse" };
+  if ("delay" in then) return { deed: "delay", ...then };
+  return "ban" in then ? { deed: "ban", ...then } : { deed: "throttle", ...then };
 }

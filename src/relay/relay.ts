@@ -3,6 +3,7 @@ import { writeKept } from "../io/borrowed.ts";
 import type { Detached } from "../io/channel.ts";
 import { Refused } from "../refusal.ts";
 import type { IdleWatch } from "./idle-watch.ts";
+import { Valve } from "./valve.ts";
 
 const LF = 0x0a;
 /** How long a client may take to read what is left for it once its backend has gone, in milliseconds. */
@@ -21,6 +22,8 @@ export interface Relay {
   bytes(): { in: number; out: number };
   /** Ends it by our will, with `farewell` to the client where nothing is half said to it. */
   stop(refused: Refused): void;
+  /** Lets so many bytes a second pass from (in) and to (out) the client; undefined: as many as come. */
+  slow(rates: { readonly in?: number; readonly out?: number } | undefined): void;
 }
 
 /**
@@ -40,6 +43,7 @@ export function startRelay(
   const because = (why: string): void => {
     reason ||= why;
   };
+  const valves = { in: new Valve(client, upstream), out: new Valve(upstream, client) };
   let stopped = false;
   const stop = (refused: Refused): void => {
     if (stopped) return;
@@ -58,12 +62,12 @@ export function startRelay(
       watch.delete(relay);
       resolve(reason || "closed");
     };
-    pass(client, upstream);
+    pass(client, upstream, valves.in);
     client.once("end", () => {
       because("client left");
       endOnce(upstream);
     });
-    pass(upstream, client, (byte) => {
+    pass(upstream, client, valves.out, (byte) => {
       lastByte = byte;
     });
     // Whoever serves has the last word: nothing that the client still says would be answered.
@@ -86,6 +90,10 @@ export function startRelay(
   const relay: Relay = {
     done,
     stop,
+    slow(rates) {
+      valves.in.set(rates?.in);
+      valves.out.set(rates?.out);
+    },
     bytes: () => ({
       in: ends.client.clearBytes.read + client.bytesRead,
       out: ends.client.clearBytes.written + client.bytesWritten,
@@ -116,12 +124,12 @@ function whenClosed(socket: Socket, callback: () => void): void {
 const ignore = (): void => {};
 
 /** One direction, with back-pressure. */
-function pass(from: Socket, to: Socket, tail?: (byte: number) => void): void {
+function pass(from: Socket, to: Socket, valve: Valve, tail?: (byte: number) => void): void {
   from.on("data", (chunk: Buffer) => {
     tail?.(chunk[chunk.length - 1] as number);
     if (!writeKept(chunk, to)) from.pause();
   });
-  to.on("drain", () => from.resume());
+  to.on("drain", () => valve.resume());
   from.on("error", ignore);
 }
 

@@ -1,6 +1,6 @@
 import type { Identity } from "../auth/identity.ts";
 import { ChannelClosed } from "../io/channel.ts";
-import type { Policy } from "../policy/engine.ts";
+import type { Entrance, Policy } from "../policy/engine.ts";
 import { endsSession, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Desk, Entry, SignIn, UpstreamLine } from "./protocol.ts";
@@ -32,6 +32,8 @@ export interface Rooms {
       peer: { address: string; claimed?: boolean; protocol: string },
       signal: AbortSignal,
     ): Promise<Identity>;
+    /** Stands for a name with its password, and tells neither; undefined where the password is not known. */
+    fingerprint(credential: Credential): string | undefined;
   };
   readonly router: {
     route(identity: Identity, protocol: string): Route;
@@ -104,6 +106,8 @@ export async function runSession(session: Session, rooms: Rooms): Promise<void> 
 const AGAIN = "again";
 
 function carry(session: Session, upstream: Upstream, rooms: Rooms): Promise<string> {
+  // Whoever looks on asks before each message; the others are ended, or slowed down, from outside.
+  rooms.policy.watch(session, session.protocol.relay === undefined);
   if (!session.protocol.relay) return rooms.relay(session, upstream);
   return session.protocol.relay(session, upstream, makeDesk(session, rooms));
 }
@@ -114,7 +118,10 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
     recipient: () => rooms.policy.recipient(session.facts),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
     refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
-    delivered: (accepted) => rooms.telemetry.delivered(session, accepted),
+    delivered(accepted) {
+      rooms.policy.meter(session);
+      rooms.telemetry.delivered(session, accepted);
+    },
     observed: (what, details) => rooms.telemetry.observed(session, what, details),
   };
 }
@@ -162,10 +169,10 @@ async function serveLogin(
 ): Promise<Upstream> {
   const { protocol } = session;
   session.enter("authenticating");
-  const { route, signIn } = login.credential
+  session.backend = undefined;
+  const { route, signIn, entrance } = login.credential
     ? await letIn(session, login.credential, rooms, held)
     : await takeIn(session, login, rooms);
-  session.backend = route.backend;
 
   session.enter("connecting");
   const upstream = held.use(await rooms.connector.connect(session, route));
@@ -175,6 +182,7 @@ async function serveLogin(
   const offers = await upstream.converse(() => protocol.loginUpstream(upstream, signIn, login));
 
   upstream.settle();
+  entrance?.completed();
   session.accepted = true;
   session.outcome = "ok";
   if (login.credential) rooms.telemetry.loggedIn(session);
@@ -183,39 +191,45 @@ async function serveLogin(
   return upstream;
 }
 
-/** Another server's message begins: whether it may, and where its recipient's mail goes. */
-async function takeIn(
-  session: Session,
-  { recipient = "", counted }: Entry,
-  rooms: Rooms,
-): Promise<{ readonly route: Route; readonly signIn: undefined }> {
-  session.enter("routing");
-  const route = rooms.router.routeRecipient(recipient, session.protocol.name);
-  if (!counted) await rooms.policy.message(session.facts);
-  await rooms.policy.recipient(session.facts);
-  return { route, signIn: undefined };
+/** Where a session goes on, and as whom where somebody signs in there. */
+interface Way {
+  readonly route: Route;
+  readonly signIn?: SignIn | undefined;
+  readonly entrance?: Entrance;
 }
 
-/** Who it is, whether he may enter, where he lives, and how we sign in there for him. */
+/** Another server's message begins: whether it may, and where its recipient's mail goes. */
+async function takeIn(session: Session, { recipient = "", counted }: Entry, rooms: Rooms): Promise<Way> {
+  session.enter("routing");
+  const route = rooms.router.routeRecipient(recipient, session.protocol.name);
+  session.backend = route.backend;
+  if (!counted) await rooms.policy.message(session.facts);
+  await rooms.policy.recipient(session.facts);
+  return { route };
+}
+
+/** Who it is, where he lives, whether he may enter, and how we sign in there for him. */
 async function letIn(
   session: Session,
   credential: Credential,
   rooms: Rooms,
   held: AsyncDisposableStack,
-): Promise<{ readonly route: Route; readonly signIn: SignIn | undefined }> {
+): Promise<Way> {
   const { protocol } = session;
   const { ip, claimed = false } = session.facts;
   session.user = credential.authcid;
-  const attempt = await rooms.policy.attempt(session.facts, session.signal);
+  const fingerprint = rooms.auth.fingerprint(credential);
+  const attempt = await rooms.policy.attempt(session.facts, session.signal, fingerprint);
   const identity = await attempt.settle(
     rooms.auth.authenticate(credential, { address: ip, claimed, protocol: protocol.name }, session.signal),
   );
   session.user = identity.user;
-  held.use(await rooms.policy.login(session.facts, session.signal));
 
   session.enter("routing");
   const route = rooms.router.route(identity, protocol.name);
-  return { route, signIn: rooms.connector.signIn(route, credential, identity) };
+  session.backend = route.backend;
+  const entrance = held.use(await rooms.policy.login(session.facts, session.signal));
+  return { route, entrance, signIn: rooms.connector.signIn(route, credential, identity) };
 }
 
 /** Ends a session that cannot go on: with its protocol's words where it still listens for them. */

@@ -85,6 +85,13 @@ export interface Frontend {
   readonly verifiesApop: () => boolean;
 }
 
+/** What carries a session after its login. */
+interface Relayed {
+  readonly bytes: () => { in: number; out: number };
+  readonly stop: (refused: Refused) => void;
+  readonly slow?: ((rates: { readonly in?: number; readonly out?: number } | undefined) => void) | undefined;
+}
+
 /** All bytes of one session before login: many times what any honest client sends. */
 const LOGIN_BUDGET = 128 * 1024;
 /** Bad commands and failed logins that one session may make. */
@@ -128,6 +135,7 @@ export class Session {
   #errors = 0;
   #relayed: (() => { in: number; out: number }) | undefined;
   #stop: ((refused: Refused) => void) | undefined;
+  #slow: Relayed["slow"];
   #stopped: Refused | undefined;
   #left: AbortController | undefined;
 
@@ -162,7 +170,8 @@ export class Session {
       protocol: this.protocol.name,
       ...(this.peer.via && { claimed: true }),
     };
-    return this.user === undefined ? facts : { ...facts, user: this.user };
+    const { user, backend } = this;
+    return { ...facts, ...(user !== undefined && { user }), ...(backend !== undefined && { backend }) };
   }
 
   /** The names that the client has proved by a certificate. */
@@ -257,11 +266,17 @@ export class Session {
   }
 
   /** From now on `bytes` are the relay's, and `stop` ends it. */
-  relayedBy(relay: { bytes: () => { in: number; out: number }; stop: (refused: Refused) => void }): void {
+  relayedBy(relay: Relayed): void {
     this.#relayed = relay.bytes;
+    this.#slow = relay.slow;
     this.#left = undefined;
     this.#stop = relay.stop;
     if (this.#stopped) relay.stop(this.#stopped);
+  }
+
+  /** Lets so many bytes a second pass from (in) and to (out) the client; undefined: as many as come. */
+  slow(rates: { readonly in?: number; readonly out?: number } | undefined): void {
+    this.#slow?.(rates);
   }
 
   /** Ends the session from outside (shutdown, kick), with its protocol's goodbye. */

@@ -5,8 +5,11 @@ import type { StoreAnswer, StoreCall } from "./remote-store.ts";
 const METHODS: ReadonlySet<string> = new Set([
   "take",
   "giveBack",
-  "keep",
+  "settle",
+  "look",
+  "bans",
   "ban",
+  "unban",
 ] satisfies (keyof CounterStore)[]);
 
 /** One worker's account at the store of counters: what it asks for, and what it still holds. */
@@ -14,6 +17,8 @@ export class StoreDesk {
   readonly #store: CounterStore;
   /** Seats by their key and window: how many of each. */
   readonly #seats = new Map<string, { readonly receipt: Receipt; count: number }>();
+
+  #closed = false;
 
   constructor(store: CounterStore) {
     this.#store = store;
@@ -32,6 +37,7 @@ export class StoreDesk {
       Array<Receipt>(count).fill(receipt),
     );
     this.#seats.clear();
+    this.#closed = true;
     await this.#store.giveBack(held);
   }
 
@@ -40,7 +46,9 @@ export class StoreDesk {
       if (!METHODS.has(method)) throw new Error(`no method ${method}`);
       const store = this.#store as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
       const value = await store[method]?.(...args);
-      this.#note(method, args, value);
+      // Asked for by one that died meanwhile: nobody will give it back.
+      if (this.#closed) await this.#store.giveBack(method === "take" ? receiptsIn(value) : []);
+      else this.#note(method, args, value);
       return { id, value };
     } catch (error) {
       return { id, fault: error instanceof Error ? error.message : String(error) };
@@ -49,7 +57,7 @@ export class StoreDesk {
 
   #note(method: string, args: readonly unknown[], value: unknown): void {
     if (method === "take") for (const receipt of receiptsIn(value)) this.#add(receipt, 1);
-    if (method === "giveBack" || method === "keep")
+    if (method === "giveBack" || method === "settle")
       for (const receipt of args[0] as readonly Receipt[]) this.#add(receipt, -1);
   }
 

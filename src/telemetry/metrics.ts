@@ -9,6 +9,7 @@ export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
   seats(): number;
   certificates(): Iterable<{ name: string; expiresAt: Date }>;
+  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -118,6 +119,16 @@ export function createMetrics(readings: Readings) {
       this.reset();
       for (const [certificate, seconds] of soonest(readings.certificates()))
         this.set({ certificate }, seconds);
+    },
+  });
+  new Counter({
+    name: "postern_limit_total",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
+    labelNames: ["limit", "answer"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
     },
   });
   new Counter({

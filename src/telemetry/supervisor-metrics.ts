@@ -1,5 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Snapshot } from "./snapshot.ts";
+
+/** Seconds: a store is asked for a tenth of one at most. */
+const STORE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
 
 /** What is read where it lives when Prometheus asks. */
 export interface SupervisorReadings {
@@ -56,6 +59,24 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
     acmeFailures: new Gauge({
       name: "postern_acme_failures",
       help: "Orders of certificates that failed in a row; 0 when the last one went well.",
+      registers,
+    }),
+    storeUp: new Gauge({
+      name: "postern_store_up",
+      help: "1 while policy.store answers and takes writes, as memory always does; 0 while decisions are made without it.",
+      registers,
+    }),
+    storeCalls: new Histogram({
+      name: "postern_store_call_duration_seconds",
+      help: "Round trips to the Redis of policy.store.",
+      labelNames: ["call"] as const,
+      buckets: STORE_BUCKETS,
+      registers,
+    }),
+    storeFailures: new Counter({
+      name: "postern_store_failures_total",
+      help: "Questions that the Redis of policy.store did not answer, by why.",
+      labelNames: ["kind"] as const,
       registers,
     }),
     snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,

@@ -36,32 +36,27 @@ describe("what a short file leaves out has a good default", () => {
     });
   });
 
-  test("limits on connections, guesses and open sessions, none for this machine", () => {
-    assert.deepEqual(config.policy, {
+  test("limits on connections, guesses, open sessions and mail on its way, none for this machine", () => {
+    const { limits, ...rest } = config.policy;
+    assert.deepEqual(rest, {
       store: "memory",
+      onStoreFailure: "local",
       mode: "enforce",
       exempt: ["127.0.0.0/8", "::1"],
       ipv6Prefix: 64,
-      limits: [
-        {
-          name: "connects",
-          count: "connections",
-          per: ["ip"],
-          limit: { points: 120, windowMs: 60_000 },
-          match: {},
-          then: "refuse",
-        },
-        {
-          name: "guesses",
-          count: "authFailures",
-          per: ["ip"],
-          limit: { points: 10, windowMs: 600_000 },
-          match: {},
-          then: { ban: 3_600_000 },
-        },
-        { name: "open", count: "sessions", per: ["user"], limit: { points: 30 }, match: {}, then: "refuse" },
-      ],
     });
+    assert.deepEqual(
+      limits.map(({ count, per, limit, then }) => [count, per.join(), limit.points, limit.windowMs, then]),
+      [
+        ["connections", "ip", 300, 60_000, "refuse"],
+        ["authFailures", "ip", 20, 600_000, { ban: 900_000, upTo: 86_400_000 }],
+        ["authFailures", "user,ip", 5, 600_000, { delay: 5_000 }],
+        ["authFailures", "user", 50, 3_600_000, "refuse"],
+        ["sessions", "user", 50, undefined, "refuse"],
+        ["messages", "user", 200, 3_600_000, "refuse"],
+        ["recipients", "user", 1_000, 3_600_000, "refuse"],
+      ],
+    );
   });
 
   test("timeouts in milliseconds, an admin server on loopback, a log in JSON", () => {

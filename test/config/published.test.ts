@@ -36,7 +36,10 @@ describe("the examples are what they seem", () => {
   }
 
   test("postern.yaml names every section that there is", () => {
-    const sections = Object.keys(parse(readFileSync(`${root}config/postern.yaml`, "utf8")));
+    const text = readFileSync(`${root}config/postern.yaml`, "utf8");
+    // A secret that stood there would be everybody's, so that one is a comment.
+    const comments = [...text.matchAll(/^# (clusterSecret):/gm)].map(([, name]) => name);
+    const sections = [...Object.keys(parse(text)), ...comments];
     assert.deepEqual(sections.sort(), Object.keys(schema.properties).sort());
   });
 });

@@ -74,6 +74,10 @@ describe("limits", () => {
     assert.deepEqual(parseLimit("120/1m"), { points: 120, windowMs: 60_000 });
   });
 
+  test("a size and a period is how many bytes in a time", () => {
+    assert.deepEqual(parseLimit("20GiB/1d"), { points: 20 * 2 ** 30, windowMs: 86_400_000, inBytes: true });
+  });
+
   for (const value of [
     0,
     -1,

@@ -115,9 +115,9 @@ test("a limit is exact when everybody comes at once", async () => {
     config: policy({ name: "guesses", count: "authFailures", per: "ip", limit: "10/10m" }),
   });
   const answers = await Promise.all(
-    Array.from({ length: 60 }, async () => {
+    Array.from({ length: 60 }, async (_, guess) => {
       await using client = await door.greetedInTls();
-      await client.send("a LOGIN alice@example.org wrong");
+      await client.send(`a LOGIN alice@example.org wrong${guess}`);
       const reply = await client.expect("a NO ");
       return /\[(\w+)\]/.exec(reply)?.[1];
     }),
@@ -177,4 +177,42 @@ test("in observe mode nobody is refused, and the metrics say who would have been
   await second.send("n NOOP");
   await second.expect("n OK ");
   assert.equal(await door.gateway.metric("postern_limit_would_refuse_total", { limit: "open" }), 1);
+});
+
+test("a user keeps signing in from home while his name is guessed at from elsewhere", async () => {
+  const authority = await certificateAuthority();
+  await using store = await startDovecot({ tls: "none", users: USERS });
+  await using door = await openDoor({
+    authority,
+    backends: { store },
+    users: USERS,
+    config: policy(
+      { name: "attacked", count: "authFailures", per: "user", limit: "5/10m" },
+      { name: "guesses", count: "authFailures", per: "ip", limit: "20/10m", then: { ban: "1h", upTo: "1d" } },
+    ),
+  });
+  const home = { localAddress: "127.0.0.10" };
+  const answer = async (user: string, password: string, from: { localAddress: string }) => {
+    await using client = await door.greetedInTls(from);
+    await client.send(`a LOGIN ${user} ${password}`);
+    return /^a (OK|NO \[\w+\])/.exec((await client.expectUntil("a ")).at(-1) ?? "")?.[1];
+  };
+  assert.equal(await answer("alice@example.org", "right", home), "OK");
+  // An unknown name is answered as a known one is, guess by guess.
+  for (const user of ["alice@example.org", "nobody@example.org"]) {
+    for (let guess = 0; guess < 5; guess += 1)
+      assert.equal(
+        await answer(user, `guess${guess}`, { localAddress: `127.0.0.${20 + guess}` }),
+        "NO [AUTHENTICATIONFAILED]",
+      );
+    assert.equal(await answer(user, "guess5", { localAddress: "127.0.0.30" }), "NO [LIMIT]");
+  }
+  assert.equal(await answer("alice@example.org", "right", { localAddress: "127.0.0.31" }), "NO [LIMIT]");
+  assert.equal(await answer("alice@example.org", "right", home), "OK");
+  // A device with an old password harms nobody, however often it tries.
+  for (let tries = 0; tries < 30; tries += 1)
+    assert.equal(await answer("bob@example.org", "old", home), "NO [AUTHENTICATIONFAILED]");
+  assert.equal(await answer("bob@example.org", "right", home), "OK");
+  const reasons = door.gateway.log().map((line) => line["reason"]);
+  assert.ok(reasons.includes("limit attacked: 5 of 5 in 10m for user=alice@example.org"), reasons.join("\n"));
 });

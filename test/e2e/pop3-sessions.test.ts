@@ -514,8 +514,8 @@ test("limits have their response codes", async (t) => {
   await t.test("tries in a time: [LOGIN-DELAY]", async () => {
     await using door = await at([{ name: "guesses", count: "authFailures", per: "ip", limit: "2/10m" }]);
     await using client = await door.greetedInTls();
-    for (const reply of ["-ERR [AUTH] ", "-ERR [AUTH] ", "-ERR [LOGIN-DELAY] "]) {
-      await client.send(`AUTH PLAIN ${base64(`\0${USER}\0wrong`)}`);
+    for (const [tries, reply] of ["-ERR [AUTH] ", "-ERR [AUTH] ", "-ERR [LOGIN-DELAY] "].entries()) {
+      await client.send(`AUTH PLAIN ${base64(`\0${USER}\0wrong${tries}`)}`);
       await client.expect(reply);
     }
   });

@@ -132,3 +132,136 @@ test("too many connections ban at the one beyond the limit", async () => {
   assert.equal(bans.length, 1);
   assert.equal(await said(policy.connection(facts())), "banned");
 });
+
+test("a ban doubles with each repeat, up to its longest, and is the first again after a quiet time", async () => {
+  const { policy, clock, bans } = engine([
+    {
+      ...guesses,
+      limit: { points: 1, windowMs: 60_000 },
+      then: { ban: HOUR, upTo: 5 * HOUR },
+    },
+  ]);
+  for (const hours of [1, 2, 4, 5, 5]) {
+    assert.equal(await guess(policy, facts()), "badCredential");
+    assert.equal(bans.at(-1)?.ms, hours * HOUR);
+    clock.pass(hours * HOUR - 1);
+    assert.equal(await said(policy.connection(facts())), "banned");
+    clock.pass(1);
+    assert.equal(await said(policy.connection(facts())), "yes");
+    clock.pass(4 * HOUR);
+  }
+  clock.pass(HOUR);
+  await guess(policy, facts());
+  assert.equal(bans.at(-1)?.ms, HOUR);
+});
+
+test("a ban that does not grow is as long each time", async () => {
+  const { policy, clock, bans } = engine([{ ...guesses, limit: { points: 1, windowMs: 1_000 } }]);
+  for (let times = 0; times < 3; times += 1) {
+    await guess(policy, facts());
+    clock.pass(HOUR);
+  }
+  assert.deepEqual(
+    bans.map(({ ms }) => ms),
+    [HOUR, HOUR, HOUR],
+  );
+});
+
+test("however bans come, none is longer than upTo, and a standing one never gets shorter", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 8 * HOUR }), { maxLength: 20 }), async (pauses) => {
+      const { policy, clock, bans } = engine([
+        { ...guesses, limit: { points: 1, windowMs: 1 }, then: { ban: HOUR, upTo: 6 * HOUR } },
+      ]);
+      for (const pause of pauses) {
+        const before = (await policy.bans())[0]?.leftMs ?? 0;
+        await guess(policy, facts());
+        const after = (await policy.bans())[0]?.leftMs ?? 0;
+        assert.ok(after >= before);
+        assert.ok(after <= 6 * HOUR);
+        clock.pass(pause);
+      }
+      assert.ok(bans.every(({ ms }) => ms >= HOUR && ms <= 6 * HOUR));
+    }),
+  );
+});
+
+test("an operator bans and unbans by the keys that the log shows", async () => {
+  const { policy, bans, clock } = engine([{ ...guesses, per: ["user", "ip"] }], { ipv6Prefix: 56 });
+  for (const [key, who, other] of [
+    ["ip=203.0.113.5", { ip: "203.0.113.5" }, { ip: "203.0.113.6" }],
+    ["ip=::ffff:203.0.113.7", { ip: "203.0.113.7" }, { ip: "203.0.113.6" }],
+    ["ip=2001:db8::1", { ip: "2001:db8:0:ff::9" }, { ip: "2001:db8:0:100::9" }],
+    ["ip=2001:db8:1::/56", { ip: "2001:db8:1::9" }, { ip: "2001:db8::9" }],
+    ["user=Alice Ä", { user: "alice ä" }, { user: "alice" }],
+    ["domain=Example.org", { user: "a@example.org" }, { user: "a@example.net" }],
+    ["user=bob ip=203.0.113.9", { user: "bob", ip: "203.0.113.9" }, { user: "bob" }],
+    ["ip=203.0.113.8 user=bob", { user: "bob", ip: "203.0.113.8" }, { user: "bob" }],
+  ] as const) {
+    const imposed = await policy.ban(key, HOUR);
+    assert.equal(imposed?.ms, HOUR, key);
+    assert.equal(await said(policy.attempt(facts(who))), "banned", key);
+    assert.equal(await said(policy.attempt(facts(other))), "yes", key);
+    const [standing] = await policy.bans();
+    assert.equal(standing?.by, "operator");
+    clock.pass(1);
+    assert.equal(await policy.unban(standing?.key ?? ""), true, standing?.key);
+    assert.equal(await policy.unban(key), false);
+    assert.equal(await said(policy.attempt(facts(who))), "yes", key);
+  }
+  assert.equal(bans.length, 8);
+  assert.deepEqual(await policy.bans(), []);
+});
+
+for (const key of [
+  "",
+  "203.0.113.5",
+  "ip=",
+  "ip=example.org",
+  "ip=203.0.113.0/24",
+  "ip=2001:db8::/32",
+  "shoe=44",
+  "listener=imap-993",
+  "ip=1.2.3.4 nobody",
+]) {
+  test(`nobody would ever ask for a ban of ${JSON.stringify(key)}, so there is none`, async () => {
+    const { policy } = engine([guesses]);
+    assert.equal(await policy.ban(key, HOUR), undefined);
+    assert.deepEqual(await policy.bans(), []);
+    assert.equal(await policy.unban(key), false);
+  });
+}
+
+test("who is unbanned begins anew: his old guesses and bans are forgotten", async () => {
+  const { policy, bans } = engine([{ ...guesses, then: { ban: HOUR, upTo: 24 * HOUR } }]);
+  for (let tries = 0; tries < 3; tries += 1) await guess(policy, facts());
+  assert.ok(await policy.unban("ip=192.0.2.1"));
+  for (let tries = 0; tries < 3; tries += 1) assert.equal(await guess(policy, facts()), "badCredential");
+  assert.deepEqual(
+    bans.map(({ ms }) => ms),
+    [HOUR, HOUR],
+  );
+});
+
+test("a refusal says who is banned, by what and for how long", async () => {
+  const { policy, clock } = engine([guesses]);
+  for (let tries = 0; tries < 3; tries += 1) await guess(policy, facts());
+  clock.pass(48_000);
+  const refused = await policy.connection(facts()).catch((error: unknown) => error);
+  assert.ok(refused instanceof Refused);
+  assert.equal(refused.refusal.detail, "banned by limit guesses for 59m 12s more: ip=192.0.2.1");
+});
+
+test("whoever claims to be this machine through a proxy is not exempt", async () => {
+  const { policy } = engine([{ ...guesses, limit: { points: 1, windowMs: 1_000 } }], {
+    exempt: ["127.0.0.0/8", "10.0.0.0/8"],
+  });
+  for (const [ip, claimed, second] of [
+    ["127.0.0.1", false, "badCredential"],
+    ["127.0.0.1", true, "banned"],
+    ["10.1.2.3", true, "badCredential"],
+  ] as const) {
+    await guess(policy, facts({ ip, claimed }));
+    assert.equal(await guess(policy, facts({ ip, claimed })), second, `${ip} ${claimed}`);
+  }
+});

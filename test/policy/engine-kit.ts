@@ -50,7 +50,7 @@ export function facts(more: Partial<Facts> = {}): Facts {
 }
 
 /** "yes", or the kind of no. */
-export async function said(asking: Promise<unknown>): Promise<"yes" | Refusal["kind"]> {
+export async function said(asking: Promise<unknown> | undefined): Promise<"yes" | Refusal["kind"]> {
   try {
     await asking;
     return "yes";

@@ -2,8 +2,11 @@ import assert from "node:assert/strict";
 import { BlockList } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { limitKey, networkOf, showKey } from "../../src/policy/limit-key.ts";
+import { type KeyPart, limitKey, networkOf, showKey, subjectOf } from "../../src/policy/limit-key.ts";
 import { facts } from "./engine-kit.ts";
+
+const keyOf = (per: readonly KeyPart[], more: Parameters<typeof facts>[0]) =>
+  limitKey(per, subjectOf(facts(more), networkOf(facts(more).ip, 64)));
 
 test("an IPv4 address stands for itself", () => {
   assert.equal(networkOf("192.0.2.1", 64), "192.0.2.1");
@@ -55,8 +58,8 @@ test("two sessions have one key exactly when all counted parts are alike", () =>
   const name = fc.string({ unit: fc.constantFrom(..."ab@= |,"), maxLength: 6 });
   fc.assert(
     fc.property(name, name, name, name, (user, listener, otherUser, otherListener) => {
-      const key = limitKey(["user", "listener"], facts({ user, listener }), 64);
-      const other = limitKey(["user", "listener"], facts({ user: otherUser, listener: otherListener }), 64);
+      const key = keyOf(["user", "listener"], { user, listener });
+      const other = keyOf(["user", "listener"], { user: otherUser, listener: otherListener });
       assert.equal(key === other, user === otherUser && listener === otherListener);
     }),
     { numRuns: 2000 },
@@ -64,6 +67,6 @@ test("two sessions have one key exactly when all counted parts are alike", () =>
 });
 
 test("a key is shown without its separators", () => {
-  const key = limitKey(["ip", "user"], facts({ user: "Alice" }), 64);
+  const key = keyOf(["ip", "user"], { user: "Alice" });
   assert.equal(showKey(key ?? ""), "ip=192.0.2.1 user=alice");
 });

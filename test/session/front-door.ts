@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { pino } from "pino";
+import { createFingerprints } from "../../src/auth/fingerprint.ts";
 import { bind, type ListenerOptions } from "../../src/listen/listener.ts";
 import { createPolicy, type Limit, type Policy } from "../../src/policy/engine.ts";
 import { MemoryStore } from "../../src/policy/store/memory.ts";
@@ -104,6 +105,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
       Array.from(live, (session) => ({ listener: session.frontend.listener, bytes: session.bytes })),
     seats: () => policy.seats,
     certificates: () => [],
+    limitAnswers: () => policy.answers(),
   });
   const headers = createHeaderReports(logger, metrics);
   const recorder = createRecorder(logger, metrics, live, headers);
@@ -125,7 +127,10 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
   const idle = new IdleWatch(options.idleMs ?? 1_800_000);
   const rooms: Rooms = {
     policy,
-    auth: { authenticate: options.authenticate ?? knownUsers(options.users ?? { alice: "secret" }) },
+    auth: {
+      authenticate: options.authenticate ?? knownUsers(options.users ?? { alice: "secret" }),
+      fingerprint: createFingerprints(),
+    },
     router: createRouter(options.routes ?? [], [BACKEND], () => true),
     connector: {
       connect: (session, _route) =>

@@ -268,9 +268,12 @@ test("the guess that is one too many is answered as a guess; the next one finds 
   const client = await door.greeted();
   await client.send("a LOGIN alice wrong");
   await client.expect("a NO [AUTHENTICATIONFAILED] ");
+  // The same again is no new guess.
   await client.send("b LOGIN alice wrong");
   await client.expect("b NO [AUTHENTICATIONFAILED] ");
-  await client.send("c LOGIN alice secret");
+  await client.send("c LOGIN alice another");
+  await client.expect("c NO [AUTHENTICATIONFAILED] ");
+  await client.send("d LOGIN alice secret");
   await client.expect("* BYE ");
   await client.expectClosed();
   const again = await door.connect();

@@ -2,21 +2,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
 import { MemoryStore } from "../../src/policy/store/memory.ts";
-import type { Bucket } from "../../src/policy/store/store.ts";
+import type { CounterStore, Question, Receipt } from "../../src/policy/store/store.ts";
 import { Refused } from "../../src/refusal.ts";
 import { RemoteStore } from "../../src/supervisor/remote-store.ts";
 import { StoreDesk } from "../../src/supervisor/store-desk.ts";
 
-/** A bucket with something that cannot cross to another process. */
-class Rule {
-  readonly secret = () => "only here";
-}
-const seat = (key: string): Bucket & { readonly rule: Rule } => ({
-  key,
-  points: 1,
-  soft: false,
-  rule: new Rule(),
+const ask = (key: string, bans: readonly string[] = []): Question => ({
+  bans,
+  buckets: [{ key, points: 1, soft: false }],
 });
+
+/** What was taken, or nothing where it was refused. */
+async function take(store: CounterStore, key: string): Promise<readonly Receipt[]> {
+  const taken = await store.take(ask(key));
+  assert.ok("receipts" in taken);
+  return taken.refused ? [] : taken.receipts;
+}
 
 /** A worker's store and the desk above, with what crosses written out and read again, as on a channel. */
 function joined(store: MemoryStore) {
@@ -31,50 +32,44 @@ function joined(store: MemoryStore) {
   return { desk, remote, store: remote.store, messages: () => messages };
 }
 
-test("a worker's limits are those of all, and it is told of its own buckets", async () => {
+test("a worker's limits are those of all, and what it gives back is everybody's", async () => {
   const common = new MemoryStore();
   const [one, two] = [joined(common), joined(common)];
-  const mine = seat("alice");
-  const taken = await one.store.take([], [mine]);
-  assert.ok("receipts" in taken);
-  assert.equal(taken.receipts[0]?.bucket, mine);
-  const theirs = seat("alice");
-  const refused = await two.store.take([], [theirs]);
-  assert.ok("over" in refused);
-  assert.equal(refused.over[0], theirs);
-  await one.store.giveBack(taken.receipts);
-  const again = await two.store.take([], [theirs]);
-  assert.ok("receipts" in again && again.receipts.length === 1);
+  const taken = await take(one.store, "alice");
+  assert.equal(taken.length, 1);
+  assert.equal((await take(two.store, "alice")).length, 0);
+  await one.store.giveBack(taken);
+  assert.equal((await take(two.store, "alice")).length, 1);
 });
 
 test("all askings of one moment are one message", async () => {
   const { store, messages } = joined(new MemoryStore());
-  await Promise.all([store.take([], [seat("a")]), store.take([], [seat("b")]), store.ban("c", 1_000)]);
+  const sentence = { key: "c", by: "a limit", ms: 1_000 };
+  await Promise.all([store.take(ask("a")), store.take(ask("b")), store.ban(sentence)]);
   assert.equal(messages(), 1);
-  assert.ok("leftMs" in (await store.take(["c"], [])));
+  assert.ok("ban" in (await store.take(ask("d", ["c"]))));
+  assert.deepEqual(
+    (await store.bans()).map(({ key }) => key),
+    ["c"],
+  );
+  assert.equal(await store.unban("c", []), true);
 });
 
 test("what a dead worker held is free again, and only that", async () => {
   const common = new MemoryStore();
   const [dead, alive] = [joined(common), joined(common)];
-  await dead.store.take([], [seat("alice")]);
-  const left = await dead.store.take([], [seat("carol")]);
-  assert.ok("receipts" in left);
-  await dead.store.giveBack(left.receipts);
-  await alive.store.take([], [seat("bob")]);
+  await take(dead.store, "alice");
+  await dead.store.giveBack(await take(dead.store, "carol"));
+  await take(alive.store, "bob");
   await dead.desk.close();
-  const taken = async (key: string): Promise<boolean> => {
-    const answer = await common.take([], [seat(key)]);
-    return "receipts" in answer && answer.receipts.length === 0;
-  };
-  assert.deepEqual(await Promise.all(["alice", "bob", "carol"].map(taken)), [false, true, false]);
+  const free = async (key: string) => (await take(common, key)).length === 1;
+  assert.deepEqual(await Promise.all(["alice", "bob", "carol"].map(free)), [true, false, true]);
 });
 
 test("when the process that counts is gone nobody is let in, and leaving is no fault", async () => {
   const { store, remote } = joined(new MemoryStore());
-  const taken = await store.take([], [seat("alice")]);
-  assert.ok("receipts" in taken);
+  const taken = await take(store, "alice");
   remote.lose();
-  await assert.rejects(store.take([], [seat("bob")]), Refused);
-  await store.giveBack(taken.receipts);
+  await assert.rejects(store.take(ask("bob")), Refused);
+  await store.giveBack(taken);
 });

@@ -1,142 +1,193 @@
-import type { Ban, Bucket, CounterStore, Receipt, Taken } from "./store.ts";
+import { BanList } from "./ban-list.ts";
+import { Counters } from "./counters.ts";
+import { Digests } from "./digests.ts";
+import { Remembered } from "./remembered.ts";
+import type {
+  Ban,
+  Bucket,
+  Count,
+  CounterStore,
+  Imposed,
+  Outcome,
+  Question,
+  Receipt,
+  Sentence,
+  Standing,
+  Taken,
+  Visitor,
+} from "./store.ts";
 
-interface Counter {
-  /** Milliseconds of the clock; a seat counter has no end. */
-  endsAt: number;
-  window: number;
-  taken: number;
-  /** Taken, and neither given back nor kept yet. */
-  open: number;
-}
-
-/** Counters of one process. More keys than this, and the oldest counters that are far from full make room. */
-const MAX_KEYS = 500_000;
-/** Most evictions look at one; a row of offenders this long may cost one of them its count. */
-const EVICTION_LOOKS = 256;
-
+/** Counters of one process, and a quarter of that bans, which weigh more. */
+const MAX_KEYS = 1_000_000;
+const BANNED = 4;
+const DAY = 86_400_000;
+const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
+/** A device that was not told the new password tries the old one for days. */
+const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
 /**
- * Fixed windows that begin with their first point. Written here and not taken from rate-limiter-flexible: its
- * memory store holds one timer a key, has no bound on keys and no clock to inject; its Redis stores fit later.
+ * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
+ * devices that missed a new password makes, and few enough to carry.
  */
+const REPEATS = { points: 120, windowMs: 60_000 };
+/** Names that are nobody's take a tenth of the room, at the expense of each other only. */
+const STRANGERS = 10;
+
+/** Everything in the memory of one process. */
 export class MemoryStore implements CounterStore {
-  readonly #windowed = new Map<string, Counter>();
-  /** As many as there are open sessions; they are never evicted, because nobody could give them back. */
-  readonly #seats = new Map<string, Counter>();
-  readonly #bans = new Map<string, number>();
+  readonly #counters: Counters;
+  /**
+   * What the buckets of names that are nobody's would hold. They count for nothing, but a name that never gets
+   * the answer of a full bucket would be known to be nobody's.
+   */
+  readonly #decoys: Counters;
+  /** Of each network. */
+  readonly #repeats: Counters;
+  readonly #bans: BanList;
+  readonly #digests = new Digests();
+  readonly #networks = new Remembered(KNOWN_NETWORKS, this.#digests);
+  readonly #wrong = new Remembered(WRONG_PASSWORDS, this.#digests);
+  /** Of names that are nobody's: made up in any number, they push out no user's. */
+  readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
   readonly #now: () => number;
-  readonly #maxKeys: number;
-  #windows = 0;
 
   /** `now`: milliseconds of a clock that never goes back. */
   constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
     this.#now = now;
-    this.#maxKeys = maxKeys;
+    this.#counters = new Counters(maxKeys, this.#digests);
+    this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
+    this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
+    this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
   }
 
   /** Keys held, of counters and bans. */
   get size(): number {
-    return this.#windowed.size + this.#seats.size + this.#bans.size;
+    return this.#counters.size + this.#decoys.size + this.#bans.size;
   }
 
-  async take<B extends Bucket>(bans: readonly string[], buckets: readonly B[]): Promise<Ban | Taken<B>> {
-    return this.#banned(bans) ?? this.#take(buckets);
+  async take(question: Question): Promise<{ readonly ban: Ban } | Taken> {
+    const { bans, buckets, visitor, guess = false } = question;
+    const now = this.#now();
+    const known = this.#isKnown(visitor, now);
+    const ban = this.#bans.longest(bans, known, now);
+    if (ban) return { ban };
+    const counts = buckets.map((bucket) => this.#count(bucket, known, now));
+    const refused = counts.some(({ over }, at) => over && !buckets[at]?.soft);
+    const imposed = guess ? [] : this.#imposeOn(buckets, counts, now);
+    if (refused || (guess && this.#repeat(visitor, now))) return { refused, counts, receipts: [], imposed };
+    const receipts: Receipt[] = [];
+    for (const [at, bucket] of buckets.entries()) {
+      const { cost = 1, ofName } = bucket;
+      if (cost === 0 || (ofName && known)) continue;
+      const window = this.#counters.add(bucket, cost, guess, now);
+      (counts[at] as { taken: number }).taken += cost;
+      receipts.push({ bucket, window, guess });
+    }
+    return { refused, counts, receipts, imposed };
   }
 
   async giveBack(receipts: readonly Receipt[]): Promise<void> {
-    for (const { bucket, window } of receipts) {
-      const counters = this.#countersOf(bucket);
-      const counter = counters.get(bucket.key);
-      if (counter?.window !== window) continue;
-      counter.taken -= 1;
-      counter.open -= 1;
-      if (counter.taken <= 0) counters.delete(bucket.key);
-    }
+    for (const receipt of receipts) this.#giveBack(receipt);
   }
 
-  async keep<B extends Bucket>(receipts: readonly Receipt<B>[]): Promise<readonly B[]> {
-    return receipts.flatMap(({ bucket, window }) => {
-      const counter = this.#countersOf(bucket).get(bucket.key);
-      if (counter?.window !== window) return [];
-      counter.open -= 1;
-      return counter.taken - counter.open >= bucket.points ? [bucket] : [];
-    });
-  }
-
-  async ban(key: string, ms: number): Promise<void> {
-    const until = this.#now() + ms;
-    if ((this.#bans.get(key) ?? 0) >= until) return;
-    this.#bans.delete(key);
-    this.#bans.set(key, until);
-    if (this.#bans.size > this.#maxKeys) this.#bans.delete(this.#bans.keys().next().value as string);
-  }
-
-  #banned(keys: readonly string[]): Ban | undefined {
-    let longest: Ban | undefined;
-    for (const key of keys) {
-      const leftMs = (this.#bans.get(key) ?? 0) - this.#now();
-      if (leftMs > (longest?.leftMs ?? 0)) longest = { key, leftMs };
-      else if (leftMs <= 0) this.#bans.delete(key);
-    }
-    return longest;
-  }
-
-  #take<B extends Bucket>(buckets: readonly B[]): Taken<B> {
+  async settle(
+    receipts: readonly Receipt[],
+    outcome: Outcome,
+    visitor?: Visitor,
+  ): Promise<readonly Imposed[]> {
     const now = this.#now();
-    const over = buckets.filter((bucket) => (this.#live(bucket, now)?.taken ?? 0) >= bucket.points);
-    const full = over.filter((bucket) => !bucket.soft);
-    if (full.length > 0) {
-      const ends = full.map((bucket) => this.#live(bucket, now)?.endsAt ?? now);
-      const retryAfterMs = Math.max(...ends) - now;
-      return {
-        receipts: [],
-        over: full,
-        retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : undefined,
-      };
+    if (outcome === "right" && visitor) this.#networks.add(visitor.user, visitor.network, now);
+    const wrong = outcome === "wrong" || outcome === "unknownName";
+    const repeated =
+      wrong && this.#isRepeated(visitor, now) && this.#repeatsOf(visitor, now) <= REPEATS.points;
+    if (wrong && visitor?.fingerprint !== undefined) {
+      const wrongs = outcome === "wrong" ? this.#wrong : this.#wrongOfStrangers;
+      wrongs.add(visitor.user, visitor.fingerprint, now);
     }
-    return { receipts: buckets.map((bucket) => this.#count(bucket, now)), over, retryAfterMs: undefined };
-  }
-
-  #count<B extends Bucket>(bucket: B, now: number): Receipt<B> {
-    const counter = this.#live(bucket, now) ?? this.#open(bucket, now);
-    counter.taken += 1;
-    counter.open += 1;
-    return { bucket, window: counter.window };
-  }
-
-  #live(bucket: Bucket, now: number): Counter | undefined {
-    const counter = this.#countersOf(bucket).get(bucket.key);
-    return counter && counter.endsAt > now ? counter : undefined;
-  }
-
-  #open(bucket: Bucket, now: number): Counter {
-    const counters = this.#countersOf(bucket);
-    if (this.#windowed.size + this.#seats.size >= this.#maxKeys) this.#evict(now);
-    this.#windows += 1;
-    const endsAt = now + (bucket.windowMs ?? Number.POSITIVE_INFINITY);
-    const counter = { endsAt, window: this.#windows, taken: 0, open: 0 };
-    counters.delete(bucket.key);
-    counters.set(bucket.key, counter);
-    return counter;
-  }
-
-  #countersOf(bucket: Bucket): Map<string, Counter> {
-    return bucket.windowMs === undefined ? this.#seats : this.#windowed;
-  }
-
-  /** Of the oldest counters, one that is over or has counted once goes; those that it passes get a second chance. */
-  #evict(now: number): void {
-    let victim = "";
-    let least = Number.POSITIVE_INFINITY;
-    for (const [key, counter] of this.#windowed.entries().take(EVICTION_LOOKS)) {
-      const weight = counter.endsAt <= now ? 0 : counter.taken;
-      if (weight < least) {
-        victim = key;
-        least = weight;
-      }
-      if (least <= 1) break;
-      this.#windowed.delete(key);
-      this.#windowed.set(key, counter);
+    if (!wrong || repeated) {
+      await this.giveBack(receipts);
+      return [];
     }
-    this.#windowed.delete(victim);
+    return receipts.flatMap((receipt) => this.#keep(receipt, outcome, now) ?? []);
   }
+
+  async look({ bans, buckets, visitor }: Question): Promise<Standing> {
+    const now = this.#now();
+    const known = this.#isKnown(visitor, now);
+    const counts = buckets.map((bucket) => ({
+      ...this.#count(bucket, known, now),
+      taken: this.#counters.read(bucket, now).taken,
+    }));
+    return { bans: this.#bans.among(bans, now), counts, known };
+  }
+
+  async bans(): Promise<readonly Ban[]> {
+    return this.#bans.all(this.#now());
+  }
+
+  async ban(sentence: Sentence): Promise<Imposed | undefined> {
+    return this.#bans.impose(sentence, this.#now());
+  }
+
+  async unban(key: string, counters: readonly string[]): Promise<boolean> {
+    for (const counter of counters) this.#counters.forget(counter);
+    return this.#bans.lift(key, this.#now());
+  }
+
+  #isKnown(visitor: Visitor | undefined, now: number): boolean {
+    return visitor !== undefined && this.#networks.has(visitor.user, visitor.network, now);
+  }
+
+  /** Whether this wrong password has been counted for this name before. */
+  #isRepeated(visitor: Visitor | undefined, now: number): boolean {
+    if (visitor?.fingerprint === undefined) return false;
+    const { user, fingerprint } = visitor;
+    return this.#wrong.has(user, fingerprint, now) || this.#wrongOfStrangers.has(user, fingerprint, now);
+  }
+
+  /** Whether it is a repeated one that is free. */
+  #repeat(visitor: Visitor | undefined, now: number): boolean {
+    if (!visitor || !this.#isRepeated(visitor, now)) return false;
+    this.#repeats.add(repeatsAt(visitor), 1, false, now);
+    return this.#repeatsOf(visitor, now) <= REPEATS.points;
+  }
+
+  #repeatsOf(visitor: Visitor | undefined, now: number): number {
+    return visitor ? this.#repeats.read(repeatsAt(visitor), now).taken : 0;
+  }
+
+  #count(bucket: Bucket, known: boolean, now: number): Count {
+    const { windowMs, cost = 1, points, ofName } = bucket;
+    const own = this.#counters.read(bucket, now);
+    const decoy = ofName ? this.#decoys.read(bucket, now) : undefined;
+    const taken = own.taken + (decoy?.taken ?? 0);
+    const endsAt = Math.max(own.endsAt, decoy?.endsAt ?? 0);
+    const leftMs = windowMs === undefined ? undefined : endsAt === 0 ? windowMs : endsAt - now;
+    return { taken, leftMs, over: !(ofName && known) && taken + Math.max(cost, 1) > points };
+  }
+
+  #giveBack({ bucket, window, guess }: Receipt): void {
+    this.#counters.subtract(bucket, window, bucket.cost ?? 1, guess);
+  }
+
+  #keep(receipt: Receipt, outcome: Outcome, now: number): Imposed | undefined {
+    const { bucket, window } = receipt;
+    const { cost = 1, ofName, ban, points } = bucket;
+    if (ofName && outcome === "unknownName") {
+      this.#giveBack(receipt);
+      this.#decoys.add(bucket, cost, false, now);
+      return undefined;
+    }
+    const kept = this.#counters.decide(bucket, window, cost);
+    return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
+  }
+
+  #imposeOn(buckets: readonly Bucket[], counts: readonly Count[], now: number): Imposed[] {
+    return buckets.flatMap(({ ban, cost }, at) =>
+      ban && cost !== 0 && counts[at]?.over ? (this.#bans.impose(ban, now) ?? []) : [],
+    );
+  }
+}
+
+function repeatsAt({ network }: Visitor): Bucket {
+  return { key: network, soft: true, ...REPEATS };
 }

@@ -18,13 +18,18 @@ export class AcmeFolder {
   readonly path: string;
   /** Key and chain in one file: what replaces both is one rename. */
   readonly certificatePath: string;
+  /** What this certificate is called wherever its folder is: authority and first domain. */
+  readonly name: string;
   readonly #root: string;
 
   constructor(dataDir: string, { directory, domains }: { directory: string; domains: readonly string[] }) {
     const { host, pathname } = new URL(directory);
     this.#root = join(dataDir, "acme");
-    this.path = join(this.#root, `${host}${pathname}`.replaceAll(/[^A-Za-z0-9.]+/g, "-"));
-    this.certificatePath = join(this.path, `${domains[0]?.replace("*", "_")}.pem`);
+    const authority = `${host}${pathname}`.replaceAll(/[^A-Za-z0-9.]+/g, "-");
+    const first = domains[0]?.replace("*", "_");
+    this.path = join(this.#root, authority);
+    this.certificatePath = join(this.path, `${first}.pem`);
+    this.name = `${authority}/${first}`;
   }
 
   /** Makes the folders, for us alone. Throws when they cannot be had. */

@@ -6,8 +6,9 @@ import { dnsHook } from "./dns-hook.ts";
 import { AcmeFolder } from "./folder.ts";
 import { listenForChallenges } from "./http-challenge.ts";
 import { type OrderSettings, orderCertificate } from "./order.ts";
-import { type Acme, type AcmeObserver, type Lease, startAcme } from "./renewer.ts";
+import { type Acme, type AcmeObserver, startAcme } from "./renewer.ts";
 import type { RenewalWish } from "./schedule.ts";
+import { type AcmeSharing, CertificateExchange } from "./sharing.ts";
 
 /** What an operator says about ACME. */
 export interface AcmeSettings extends OrderSettings, RenewalWish {
@@ -27,7 +28,8 @@ export interface AcmeSurroundings {
   readonly observer: AcmeObserver;
   /** Hears what the hook for DNS has to say. */
   readonly hookSaid: (line: string) => void;
-  readonly lease?: Lease;
+  /** With other gateways; without it this one is alone. */
+  readonly sharing?: AcmeSharing | undefined;
 }
 
 /** ACME as configured, ready to order. Throws, in an operator's words, when a port, a file or the folder cannot be had. */
@@ -36,8 +38,12 @@ export async function openAcme(settings: AcmeSettings, around: AcmeSurroundings)
   const ca = settings.ca === undefined ? undefined : await readFile(settings.ca, "utf8");
   const challenger = await openChallenger(settings, around, parts);
   const folder = new AcmeFolder(around.dataDir, settings);
+  const { sharing } = around;
+  const exchange = sharing && parts.use(new CertificateExchange(folder, sharing.certificate(folder.name)));
   const acme = await startAcme({
     ...around,
+    lease: sharing?.leases,
+    exchange,
     wish: settings,
     folder,
     order: (accountKey, signal) => orderCertificate({ settings, ca, accountKey, challenger, signal }),
@@ -51,13 +57,13 @@ export async function openAcme(settings: AcmeSettings, around: AcmeSurroundings)
 
 async function openChallenger(
   { challenge, httpHost: host, httpPort: port, dnsHook: command = [] }: AcmeSettings,
-  { answers, hookSaid }: AcmeSurroundings,
+  { answers, hookSaid, sharing }: AcmeSurroundings,
   parts: AsyncDisposableStack,
 ): Promise<Challenger> {
   switch (challenge) {
     case "http-01": {
       const where = { port, ...(host !== undefined && { host }) };
-      const listener = await listenForChallenges(where).catch((error: Error) => {
+      const listener = await listenForChallenges(where, sharing?.answers).catch((error: Error) => {
         throw new Error(`cannot listen for http-01 on port ${port}: ${error.message}`, { cause: error });
       });
       return parts.use(listener);

@@ -44,6 +44,8 @@ export interface AcmeOptions {
   readonly showTemporary?: (() => Promise<void>) | undefined;
   readonly observer: AcmeObserver;
   readonly lease?: Lease | undefined;
+  /** Brings the newest certificate that any gateway has into the folder, and ours to the others. */
+  readonly exchange?: { sync(): Promise<void> } | undefined;
   readonly clock?: Clock;
   readonly luck?: () => number;
 }
@@ -92,6 +94,8 @@ class Renewer implements Acme {
   async start(): Promise<void> {
     const { folder, showTemporary, observer } = this.#options;
     await folder.open();
+    // Without the others, too, we begin with what we have.
+    await this.#options.exchange?.sync().catch(() => {});
     await this.#takeUp();
     if (!this.#certificate && showTemporary) {
       await showTemporary();
@@ -155,10 +159,11 @@ class Renewer implements Acme {
   /** False when another one has the lease. */
   async #orderUnderLease(): Promise<boolean> {
     const { lease, folder } = this.#options;
-    const name = `acme:${folder.certificatePath}`;
+    const name = `acme:${folder.name}`;
     await using held = lease && (await lease.acquire(name, ORDER_MS));
     if (lease && !held) return false;
     // Whoever had the lease before may have renewed already.
+    await this.#options.exchange?.sync();
     await this.#takeUp();
     if (this.#renewAt <= this.#clock.now()) await this.#order();
     return true;
@@ -174,6 +179,8 @@ class Renewer implements Acme {
     // In this order, so that what cannot be used never takes the place of a good file.
     this.#adopt(fresh);
     await folder.writeCertificate(fresh);
+    // While we hold the lease; when it fails, the next look puts it out.
+    await this.#options.exchange?.sync().catch(() => {});
     if (this.#renewAt <= now)
       throw new Error("the new certificate is due at once; is this machine's clock right?");
     await folder.writeFailure(undefined);

@@ -1,0 +1,106 @@
+import { type Digest, Digests } from "./digests.ts";
+import { Slots } from "./slots.ts";
+import type { Bucket } from "./store.ts";
+
+export interface Reading {
+  readonly taken: number;
+  /** Milliseconds of the clock; 0 while nothing is counted. A seat has no end. */
+  readonly endsAt: number;
+}
+
+const NOTHING: Reading = { taken: 0, endsAt: 0 };
+const FOREVER = Number.POSITIVE_INFINITY;
+/** Seats have no windows, and so they have one. */
+const SEATS = 1;
+/** A table that large is cut in parts: none of them takes long to grow. */
+const LARGE = 65_536;
+const PARTS = 16;
+
+/**
+ * Fixed windows that begin with their first point. Beyond `maxKeys` of them, those that are far from full make room.
+ * Written here and not taken from rate-limiter-flexible: its memory store holds one timer a key, has no bound on keys
+ * and no clock to inject; its Redis stores fit later.
+ */
+export class Counters {
+  readonly #windowed: readonly Slots[];
+  /** As many as there are open sessions; they are never evicted, because nobody could give them back. */
+  readonly #seats = new Map<string, number>();
+
+  readonly #digests: Digests;
+
+  constructor(maxKeys: number, digests: Digests = new Digests()) {
+    this.#digests = digests;
+    const parts = maxKeys < LARGE ? 1 : PARTS;
+    this.#windowed = Array.from({ length: parts }, () => new Slots(Math.floor(maxKeys / parts)));
+  }
+
+  get size(): number {
+    return this.#windowed.reduce((sum, { size }) => sum + size, this.#seats.size);
+  }
+
+  /** What the bucket holds in the window that lasts now. */
+  read(bucket: Bucket, now: number): Reading {
+    if (bucket.windowMs === undefined) return { taken: this.#seats.get(bucket.key) ?? 0, endsAt: FOREVER };
+    const digest = this.#digests.of(bucket.key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.endsAt(slot) <= now) return NOTHING;
+    return { taken: slots.taken(slot), endsAt: slots.endsAt(slot) };
+  }
+
+  /** Adds points, undecided ones or not; returns the window that they are in. */
+  add(bucket: Bucket, points: number, undecided: boolean, now: number): number {
+    const { key, windowMs } = bucket;
+    if (windowMs === undefined) {
+      this.#seats.set(key, (this.#seats.get(key) ?? 0) + points);
+      return SEATS;
+    }
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    let slot = slots.find(digest);
+    if (slot < 0 || slots.endsAt(slot) <= now) {
+      slots.reserve(Math.ceil(this.#seats.size / this.#windowed.length));
+      slot = slots.open(digest, now + windowMs, now);
+    }
+    slots.add(slot, points, undecided ? points : 0);
+    return slots.windowOf(slot);
+  }
+
+  /** Takes points of one window away again; an empty counter takes no room. */
+  subtract({ key, windowMs }: Bucket, window: number, points: number, undecided: boolean): void {
+    if (windowMs === undefined) {
+      const left = (this.#seats.get(key) ?? 0) - points;
+      if (left > 0) this.#seats.set(key, left);
+      else this.#seats.delete(key);
+      return;
+    }
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.windowOf(slot) !== window) return;
+    slots.add(slot, -points, undecided ? -points : 0);
+    if (slots.taken(slot) <= 0) slots.free(slot);
+  }
+
+  /** Makes undecided points of one window final; returns how many of it are, or undefined where it is over. */
+  decide({ key }: Bucket, window: number, points: number): number | undefined {
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot < 0 || slots.windowOf(slot) !== window) return undefined;
+    slots.add(slot, 0, -points);
+    return slots.taken(slot) - slots.undecided(slot);
+  }
+
+  /** Seats stay: whoever sits there gives them back. */
+  forget(key: string): void {
+    const digest = this.#digests.of(key);
+    const slots = this.#slotsOf(digest);
+    const slot = slots.find(digest);
+    if (slot >= 0) slots.free(slot);
+  }
+
+  #slotsOf({ low }: Digest): Slots {
+    return this.#windowed[low % this.#windowed.length] as Slots;
+  }
+}

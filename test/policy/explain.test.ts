@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { engine, facts, guess, said } from "./engine-kit.ts";
+
+const LIMITS = [
+  {
+    name: "connects",
+    count: "connections",
+    per: ["ip"],
+    limit: { points: 2, windowMs: 60_000 },
+    match: { listener: ["imap-993"] },
+  },
+  {
+    name: "guesses",
+    count: "authFailures",
+    per: ["ip"],
+    limit: { points: 2, windowMs: 600_000 },
+    then: { ban: 3_600_000, upTo: 86_400_000 },
+  },
+  {
+    name: "slow",
+    count: "authFailures",
+    per: ["user", "ip"],
+    limit: { points: 1, windowMs: 600_000 },
+    then: { delay: 1 },
+  },
+  { name: "open", count: "sessions", per: ["user"], limit: { points: 1 } },
+  {
+    name: "seen",
+    count: "messages",
+    per: ["user"],
+    limit: { points: 1, windowMs: 1_000 },
+    mode: "observe",
+  },
+] as const;
+
+const alice = facts({ user: "Alice" });
+
+test("everything that limits would do now is told, with key, counter and time left", async () => {
+  const { policy, clock } = engine(LIMITS);
+  await policy.connection(alice);
+  await guess(policy, alice);
+  clock.pass(10_000);
+  await policy.login(alice);
+  await policy.message(alice);
+  const { exempt, knownNetwork, bans, limits } = await policy.explain(alice);
+  assert.deepEqual({ exempt, knownNetwork, bans }, { exempt: false, knownNetwork: false, bans: [] });
+  assert.deepEqual(limits, [
+    {
+      limit: "connects",
+      count: "connections",
+      key: "ip=192.0.2.1",
+      taken: 1,
+      points: 2,
+      windowMs: 60_000,
+      endsInMs: 50_000,
+      next: "allow",
+    },
+    {
+      limit: "guesses",
+      count: "authFailures",
+      key: "ip=192.0.2.1",
+      taken: 1,
+      points: 2,
+      windowMs: 600_000,
+      endsInMs: 590_000,
+      next: "allow",
+    },
+    {
+      limit: "slow",
+      count: "authFailures",
+      key: "ip=192.0.2.1 user=alice",
+      taken: 1,
+      points: 1,
+      windowMs: 600_000,
+      endsInMs: 590_000,
+      next: "delay",
+    },
+    { limit: "open", count: "sessions", key: "user=alice", taken: 1, points: 1, next: "refuse" },
+    {
+      limit: "seen",
+      count: "messages",
+      key: "user=alice",
+      taken: 1,
+      points: 1,
+      windowMs: 1_000,
+      endsInMs: 1_000,
+      next: "observe",
+    },
+  ]);
+});
+
+test("bans are told with who imposed them, how often, and until when", async () => {
+  const { policy, clock } = engine(LIMITS);
+  for (let tries = 0; tries < 2; tries += 1) await guess(policy, alice);
+  clock.pass(3_600_000);
+  for (let tries = 0; tries < 2; tries += 1) await guess(policy, alice);
+  await policy.ban("user=alice", 1_000);
+  clock.pass(500);
+  assert.deepEqual((await policy.explain(alice)).bans, [
+    { key: "ip=192.0.2.1", by: "guesses", leftMs: 7_199_500, times: 2 },
+    { key: "user=alice", by: "operator", leftMs: 500, times: 1 },
+  ]);
+});
+
+test("what is not known is not told, and what nobody asked about fits", async () => {
+  const { policy } = engine(LIMITS, { exempt: ["10.0.0.0/8"] });
+  const names = async (who: Parameters<typeof policy.explain>[0]) =>
+    (await policy.explain(who)).limits.map(({ limit }) => limit);
+  assert.deepEqual(await names({ ip: "192.0.2.1" }), ["connects", "guesses"]);
+  assert.deepEqual(await names({ ip: "192.0.2.1", listener: "other", user: "alice" }), [
+    "guesses",
+    "slow",
+    "open",
+    "seen",
+  ]);
+  assert.equal((await policy.explain({ ip: "10.1.2.3" })).exempt, true);
+});
+
+test("explaining changes nothing", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 12 }), async (looks) => {
+      const tell = async (looking: boolean) => {
+        const { policy, store } = engine(LIMITS);
+        const answers: string[] = [];
+        for (const look of looks) {
+          if (look && looking) await policy.explain(alice);
+          answers.push(await guess(policy, alice), await said(policy.connection(alice)));
+        }
+        return { answers, size: store.size };
+      };
+      assert.deepEqual(await tell(true), await tell(false));
+    }),
+    { numRuns: 30 },
+  );
+});
