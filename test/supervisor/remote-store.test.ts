@@ -73,3 +73,25 @@ test("when the process that counts is gone nobody is let in, and leaving is no f
   await assert.rejects(store.take(ask("bob")), Refused);
   await store.giveBack(taken);
 });
+
+test("what a worker asked for and did not live to get is given back", async () => {
+  const common = new MemoryStore();
+  const slow = Promise.withResolvers<void>();
+  const desk = new StoreDesk(
+    new Proxy(common, {
+      get: (target, name) =>
+        name === "take"
+          ? async (question: Question) => {
+              const taken = await target.take(question);
+              await slow.promise;
+              return taken;
+            }
+          : target[name as "giveBack"].bind(target),
+    }),
+  );
+  const served = desk.serve([{ id: 1, method: "take", args: [ask("alice")] }]);
+  await desk.close();
+  slow.resolve();
+  await served;
+  assert.equal((await take(common, "alice")).length, 1);
+});
