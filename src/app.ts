@@ -261,9 +261,6 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
   /** The one before, for connections that were accepted while it was in use. */
   let former: Generation | undefined;
   return {
-    get open() {
-      return live.size;
-    },
     accept(listener, socket) {
       const door = [current, former].find((generation) => generation?.has(listener)) ?? current;
       return door.accept(listener, socket);
@@ -294,6 +291,7 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
       next = undefined;
     },
     metrics: () => metrics.snapshot(),
+    counted: () => metrics.counted(),
     list: async (filter, limit) => listSessions(live, filter, limit),
     kick: async (filter) => kickSessions(live, filter),
     async stop(drainMs, quietMs) {

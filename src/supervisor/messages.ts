@@ -58,7 +58,7 @@ export type FromWorker =
   | ({ readonly type: "news" } & News)
   | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
   /** Once a second, as a sign of life. */
-  | { readonly type: "beat"; readonly metrics: Snapshot };
+  | { readonly type: "beat"; readonly counted: Snapshot };
 
 /** Everything that a supervisor says to the one that it has started to take over. */
 export type ToHeir =

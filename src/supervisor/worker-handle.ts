@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
-import type { Snapshot } from "../telemetry/snapshot.ts";
+import { type Snapshot, withLevels } from "../telemetry/snapshot.ts";
 import type { Offer } from "../upstream/capabilities.ts";
 import type { Questions } from "./carrier.ts";
 import type { Hand } from "./hand-over.ts";
@@ -239,7 +239,7 @@ export class WorkerHandle implements Hand {
         void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));
         break;
       case "beat":
-        this.#metrics = message.metrics;
+        this.#metrics = withLevels(message.counted, this.#metrics);
         break;
     }
   }
