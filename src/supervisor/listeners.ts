@@ -54,6 +54,11 @@ export class Listeners {
     this.#inherited.set(address, held);
   }
 
+  /** The same, for a listener that is known. */
+  adoptFor(listener: ListenerConfig, server: Server): void {
+    this.adopt(addressOf(listener), server);
+  }
+
   /** Binds what is not bound yet. Throws BindError, and then nothing has changed. */
   async change(wanted: readonly ListenerConfig[]): Promise<Change> {
     const next = new Map<string, Held>();
