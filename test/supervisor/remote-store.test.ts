@@ -73,3 +73,12 @@ test("when the process that counts is gone nobody is let in, and leaving is no f
   await assert.rejects(store.take(ask("bob")), Refused);
   await store.giveBack(taken);
 });
+
+test("a store that says no says so to the worker, too", async () => {
+  const store = new MemoryStore();
+  const no = new Refused("unavailable", "the store is away");
+  store.take = () => Promise.reject(no);
+  await assert.rejects(joined(store).store.take(ask("alice")), (error) => {
+    return error instanceof Refused && error.refusal.kind === "unavailable";
+  });
+});
