@@ -308,14 +308,6 @@ const ListenerSchema = mapping(
       computed: "PROTOCOL-PORT",
       description: "Names the listener in metrics, logs and limits; unique.",
     }),
-    fd: Type.Optional(
-      Type.String({
-        pattern: NAME_PATTERN,
-        valid: NAME_WORDS,
-        description:
-          "Instead of binding, take the socket that systemd opened under this name (`FileDescriptorName=`).",
-      }),
-    ),
     host: Type.Optional(
       host({ description: "The address to bind; without it every address, IPv4 and IPv6." }),
     ),

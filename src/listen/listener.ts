@@ -37,8 +37,6 @@ export interface ListenOptions extends Pick<ListenerOptions, "name" | "port" | "
   readonly untouched?: boolean;
   /** Listens on in another process's place, on the very same socket. */
   readonly inherited?: Server;
-  /** A listening socket that is open already. */
-  readonly fd?: number;
 }
 
 /** Opens one listening socket and finds out who comes. Throws BindError when the address cannot be had. */
@@ -77,7 +75,6 @@ export function listenAt(options: ListenOptions, take: (socket: Socket) => void)
       resolve(bound(options.name, server));
     };
     if (options.inherited) server.listen(options.inherited, BACKLOG, listening);
-    else if (options.fd !== undefined) server.listen({ fd: options.fd, backlog: BACKLOG }, listening);
     else
       server.listen(
         { port: options.port, backlog: BACKLOG, ...(options.host && { host: options.host }) },

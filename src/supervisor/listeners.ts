@@ -1,7 +1,6 @@
 import type { Server, Socket } from "node:net";
 import type { ListenerConfig } from "../config/schema.ts";
-import { BindError, type Bound, listenAt } from "../listen/listener.ts";
-import { systemdSocket } from "./systemd-sockets.ts";
+import { type Bound, listenAt } from "../listen/listener.ts";
 
 /** One listening socket. A reload can give it another name and other settings. */
 interface Held {
@@ -55,6 +54,11 @@ export class Listeners {
     this.#inherited.set(address, held);
   }
 
+  /** The same, for a listener that is known. */
+  adoptFor(listener: ListenerConfig, server: Server): void {
+    this.adopt(addressOf(listener), server);
+  }
+
   /** Binds what is not bound yet. Throws BindError, and then nothing has changed. */
   async change(wanted: readonly ListenerConfig[]): Promise<Change> {
     const next = new Map<string, Held>();
@@ -94,13 +98,10 @@ export class Listeners {
     this.#inherited.clear();
   }
 
-  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host" | "fd">, inherited?: Server): Held {
+  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host">, inherited?: Server): Held {
     const { untouched, take } = this.#options;
     const early: Socket[] = [];
-    const { name, port, host } = listener;
-    const options = { name, port, ...(host !== undefined && { host }), untouched };
-    const from = inherited ? { inherited } : systemdSocketOf(listener);
-    const listening = listenAt({ ...options, ...from }, (socket) => {
+    const listening = listenAt({ ...listener, untouched, ...(inherited && { inherited }) }, (socket) => {
       if (held.known) take(held.name, socket);
       else early.push(socket);
     }).then((bound) => {
@@ -124,14 +125,6 @@ export class Listeners {
     // Not waited for: the socket is closed at once, and only those accepted from it live on.
     void bound?.close();
   }
-}
-
-/** Throws BindError when there should be one and is none. */
-function systemdSocketOf({ name, fd }: Pick<ListenerConfig, "name" | "fd">): { readonly fd?: number } {
-  if (fd === undefined) return {};
-  const found = systemdSocket(fd, process.env, process.pid);
-  if (found !== undefined) return { fd: found };
-  throw new BindError(`listener ${name}: systemd has opened no socket with FileDescriptorName=${fd} for us`);
 }
 
 /** What makes two listeners one socket. Those that take any free port are told apart by their names. */

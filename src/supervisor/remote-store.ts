@@ -1,5 +1,5 @@
 import type { CounterStore } from "../policy/store/store.ts";
-import { Refused } from "../refusal.ts";
+import { type Refusal, Refused } from "../refusal.ts";
 
 type Method = keyof CounterStore & string;
 
@@ -14,6 +14,8 @@ export interface StoreAnswer {
   readonly id: number;
   readonly value?: unknown;
   readonly fault?: string;
+  /** The store's own no. */
+  readonly refused?: Refusal;
 }
 
 interface Waiting {
@@ -47,10 +49,11 @@ export class RemoteStore {
   }
 
   answered(answers: readonly StoreAnswer[]): void {
-    for (const { id, value, fault } of answers) {
+    for (const { id, value, fault, refused } of answers) {
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
-      if (fault !== undefined) waiting?.reject(new Error(`the store failed: ${fault}`));
+      if (refused) waiting?.reject(new Refused(refused.kind, refused.detail));
+      else if (fault !== undefined) waiting?.reject(new Error(`the store failed: ${fault}`));
       else waiting?.resolve(value);
     }
   }

@@ -1,4 +1,5 @@
 import type { CounterStore, Receipt } from "../policy/store/store.ts";
+import { Refused } from "../refusal.ts";
 import type { StoreAnswer, StoreCall } from "./remote-store.ts";
 
 /** Methods that a worker may call by name. */
@@ -51,6 +52,7 @@ export class StoreDesk {
       else this.#note(method, args, value);
       return { id, value };
     } catch (error) {
+      if (error instanceof Refused) return { id, refused: error.refusal };
       return { id, fault: error instanceof Error ? error.message : String(error) };
     }
   }

@@ -17,6 +17,7 @@ import { descriptorLimit, maxSessions, maxWaiting } from "./limits.ts";
 import { type Change, Listeners } from "./listeners.ts";
 import { dropRoot } from "./privileges.ts";
 import { StartError } from "./start-error.ts";
+import { type GivenSocket, takeGivenSockets } from "./systemd-sockets.ts";
 import type { Spawn } from "./worker-handle.ts";
 
 /** What a crew is told of its surroundings. */
@@ -141,6 +142,7 @@ export class Supervisor {
     const { predecessor } = this.#options;
     // Who takes over is ready before it asks for the ports; others have their ports first, or do not start.
     if (!predecessor) {
+      await takeGivenSockets(process.env, this.#config.listeners, (given) => this.#take(given));
       const change = await this.#listeners.change(this.#config.listeners);
       change.commit();
       this.#admin = await this.#openAdmin(undefined);
@@ -149,6 +151,14 @@ export class Supervisor {
     this.#crew = await this.#openCrew();
     for (const { name, socket } of this.#early.splice(0)) this.#crew.take(name, socket);
     if (predecessor) await this.#takeOver(predecessor);
+  }
+
+  #take({ listener, server, address }: GivenSocket): void {
+    if (listener) this.#listeners.adoptFor(listener, server);
+    else {
+      server.close();
+      this.#log.warn({ address }, "the service manager gave us a socket that no listener wants");
+    }
   }
 
   async #takeOver(predecessor: Predecessor): Promise<void> {

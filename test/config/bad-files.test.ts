@@ -24,7 +24,7 @@ const ROWS: Record<string, readonly Row[]> = {
       "unknown in an entry",
       listener("port: 1, ▸hots: a"),
       "listeners[0].hots",
-      /did you mean host\? \(valid: protocol, port, name, fd, host, tls, requireTls, proxyProtocol, xclient, clientCertificate\)/,
+      /did you mean host\? \(valid: protocol, port, name, host, tls, requireTls, proxyProtocol, xclient, clientCertificate\)/,
     ],
     [
       "unknown and unlike any",

@@ -95,3 +95,12 @@ test("what a worker asked for and did not live to get is given back", async () =
   await served;
   assert.equal((await take(common, "alice")).length, 1);
 });
+
+test("a store that says no says so to the worker, too", async () => {
+  const store = new MemoryStore();
+  const no = new Refused("unavailable", "the store is away");
+  store.take = () => Promise.reject(no);
+  await assert.rejects(joined(store).store.take(ask("alice")), (error) => {
+    return error instanceof Refused && error.refusal.kind === "unavailable";
+  });
+});
