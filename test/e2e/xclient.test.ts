@@ -124,7 +124,7 @@ test("limits count the client that is named, and refuse it in words", async () =
   await again.expectClosed();
 
   await ehlo(first);
-  for (const _ of [1, 2]) await talk(first, [`AUTH PLAIN ${plain(USER, "wrong")}`, "535 "]);
+  for (const wrong of ["wrong", "worse"]) await talk(first, [`AUTH PLAIN ${plain(USER, wrong)}`, "535 "]);
   await talk(first, ["QUIT", "221 "]);
   await using banned = await named("203.0.113.7", "421 4.7.0 ");
   await banned.expectClosed();
