@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import { availableParallelism } from "node:os";
 import { type Authenticator, createAuthenticator } from "./auth/authenticator.ts";
 import { FileSource } from "./auth/file-source.ts";
 import { HashWorkers } from "./auth/password/hash-workers.ts";
@@ -131,6 +132,8 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
         news: newsDesk(log),
         offers: new Offers(),
         tls: tls.common,
+        hashThreads:
+          processes && Math.max(1, Math.min(4, Math.floor(availableParallelism() / processes.count))),
       };
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
@@ -184,6 +187,8 @@ export interface Shared {
   /** Secret. */
   readonly secret: Uint8Array;
   readonly tls: CommonTls;
+  /** Threads that hash passwords in each process; undefined where there is only one process. */
+  readonly hashThreads?: number | undefined;
   /** Hears when a backend stops answering, and why, and when it answers again. */
   readonly backend: (name: string, trouble: string | undefined) => void;
   /** What backends offer, as any process has heard it. */
@@ -256,9 +261,6 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
   /** The one before, for connections that were accepted while it was in use. */
   let former: Generation | undefined;
   return {
-    get open() {
-      return live.size;
-    },
     accept(listener, socket) {
       const door = [current, former].find((generation) => generation?.has(listener)) ?? current;
       return door.accept(listener, socket);
@@ -289,6 +291,7 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
       next = undefined;
     },
     metrics: () => metrics.snapshot(),
+    counted: () => metrics.counted(),
     list: async (filter, limit) => listSessions(live, filter, limit),
     kick: async (filter) => kickSessions(live, filter),
     async stop(drainMs, quietMs) {
@@ -484,10 +487,10 @@ function watchRedis(log: Logger, metrics: SupervisorMetrics, back: () => void): 
 
 async function openAuth(
   config: Config,
-  { news, secret }: Premises,
+  { news, secret, hashThreads }: Premises,
   rooms: AsyncDisposableStack,
 ): Promise<Authenticator> {
-  const workers = new HashWorkers();
+  const workers = new HashWorkers(hashThreads === undefined ? {} : { threads: hashThreads });
   rooms.defer(() => workers.close());
   const proven = new ProvenPasswords({ ttlMs: config.authentication.cache.ttl });
   const sources: FileSource[] = [];

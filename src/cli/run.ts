@@ -39,13 +39,16 @@ export async function run(file: string, takeOver = false): Promise<number> {
       processes: processes(config),
       load: () => loadConfig(file),
       successor: { entry: program(), args: ["run", "--config", file, "--take-over"] },
-      predecessor: before,
+      // Named as the service before the other one ends, or its end would be taken for the service's.
+      predecessor: before && {
+        ...before,
+        serving: () => manager.tookOver().then(() => before.serving()),
+      },
     });
     running = postern;
     for (const { name, address, port } of postern.listeners)
       log.info({ listener: name, address, port }, "listening");
     log.info({ adminPort: postern.adminPort, backends: Object.keys(config.backends) }, "ready");
-    if (takeOver) void manager.tookOver();
     void manager.ready(serving(postern));
     const stopped = stop.then((signal) => {
       log.info({ signal }, "stopping");

@@ -50,8 +50,8 @@ export interface Questions {
 
 /** What carries whole sessions in one process. */
 export interface Carrier extends Questions {
-  /** Sessions open now. */
-  readonly open: number;
+  /** What it has counted, and no more than that. */
+  counted(): Promise<Snapshot>;
   /** Carries one connection to its end. Never rejects. */
   accept(listener: string, socket: Socket): Promise<void>;
   /**

@@ -7,7 +7,7 @@ import type { Spawn } from "./worker-handle.ts";
 
 /** How long a new supervisor may take until it could serve, and then until it does, in milliseconds. */
 const UNTIL_READY = 30_000;
-const UNTIL_SERVING = 10_000;
+const UNTIL_SERVING = 20_000;
 
 /** The admin port among the addresses of listening sockets. */
 export const ADMIN = "admin";
@@ -100,7 +100,7 @@ export interface InheritedAdmin {
 export interface Predecessor {
   /** Says that we could serve; gives each listening socket to `adopt` as it comes, in the very moment. */
   inherit(adopt: (address: string, server: Server) => void): Promise<InheritedAdmin | undefined>;
-  serving(): void;
+  serving(): void | Promise<void>;
   failed(reason: string): Promise<void>;
 }
 

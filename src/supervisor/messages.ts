@@ -14,6 +14,7 @@ export interface WorkerStart {
   /** What all workers have in common. Secret. */
   readonly secret: Uint8Array;
   readonly tls: CommonState;
+  readonly hashThreads?: number | undefined;
   /** What backends offer, as far as it is known. */
   readonly known: readonly Offer[];
 }
@@ -57,7 +58,7 @@ export type FromWorker =
   | ({ readonly type: "news" } & News)
   | { readonly type: "storeCalls"; readonly calls: readonly StoreCall[] }
   /** Once a second, as a sign of life. */
-  | { readonly type: "beat"; readonly metrics: Snapshot };
+  | { readonly type: "beat"; readonly counted: Snapshot };
 
 /** Everything that a supervisor says to the one that it has started to take over. */
 export type ToHeir =

@@ -19,6 +19,8 @@ export class StoreDesk {
   /** Seats by their key and window: how many of each. */
   readonly #seats = new Map<string, { readonly receipt: Receipt; count: number }>();
 
+  #closed = false;
+
   constructor(store: CounterStore) {
     this.#store = store;
   }
@@ -36,6 +38,7 @@ export class StoreDesk {
       Array<Receipt>(count).fill(receipt),
     );
     this.#seats.clear();
+    this.#closed = true;
     await this.#store.giveBack(held);
   }
 
@@ -44,7 +47,9 @@ export class StoreDesk {
       if (!METHODS.has(method)) throw new Error(`no method ${method}`);
       const store = this.#store as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
       const value = await store[method]?.(...args);
-      this.#note(method, args, value);
+      // Asked for by one that died meanwhile: nobody will give it back.
+      if (this.#closed) await this.#store.giveBack(method === "take" ? receiptsIn(value) : []);
+      else this.#note(method, args, value);
       return { id, value };
     } catch (error) {
       if (error instanceof Refused) return { id, refused: error.refusal };

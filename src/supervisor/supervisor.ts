@@ -166,7 +166,7 @@ export class Supervisor {
     const change = await this.#listeners.change(this.#config.listeners);
     change.commit();
     this.#admin = await this.#openAdmin(admin);
-    predecessor.serving();
+    await predecessor.serving();
   }
 
   #openCrew(): Promise<Crew> {

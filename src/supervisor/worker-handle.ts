@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
-import type { Snapshot } from "../telemetry/snapshot.ts";
+import { type Snapshot, withLevels } from "../telemetry/snapshot.ts";
 import type { Offer } from "../upstream/capabilities.ts";
 import type { Questions } from "./carrier.ts";
 import type { Hand } from "./hand-over.ts";
@@ -14,6 +14,8 @@ const WINDOW = 32;
 const SLOW = 250;
 /** A worker that is silent for so long is taken for dead, in milliseconds: stopped, or in a loop without end. */
 const SILENCE = 5_000;
+/** The same for one that reads its program and its files yet, perhaps on a machine that has much else to do. */
+const BEGINNING = 30_000;
 /** How long after its drain time a worker may still be there, in milliseconds. */
 const GRACE = 2_000;
 
@@ -193,7 +195,7 @@ export class WorkerHandle implements Hand {
 
   /** Whether it has been silent for too long. */
   isSilent(now: number): boolean {
-    return now - this.#heardAt > SILENCE;
+    return now - this.#heardAt > (this.#state === "starting" ? BEGINNING : SILENCE);
   }
 
   /** We ourselves heard nobody for a while. */
@@ -237,7 +239,7 @@ export class WorkerHandle implements Hand {
         void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));
         break;
       case "beat":
-        this.#metrics = message.metrics;
+        this.#metrics = withLevels(message.counted, this.#metrics);
         break;
     }
   }

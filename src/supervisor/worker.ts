@@ -157,8 +157,8 @@ class Worker {
   }
 
   async #giveSign(): Promise<void> {
-    const metrics = (await this.#carrier?.metrics()) ?? [];
-    await this.#line.send({ type: "beat", metrics });
+    const counted = (await this.#carrier?.counted()) ?? [];
+    await this.#line.send({ type: "beat", counted });
   }
 
   /** The supervisor died: no new sessions will come, and nobody counts for us any more. */

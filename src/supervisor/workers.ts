@@ -15,7 +15,9 @@ import { StartError } from "./start-error.ts";
 import { StoreDesk } from "./store-desk.ts";
 import { type Spawn, type WorkerEnd, WorkerHandle } from "./worker-handle.ts";
 
-export interface WorkersOptions extends Omit<HandOverOptions, "hands">, Pick<WorkerStart, "secret"> {
+export interface WorkersOptions
+  extends Omit<HandOverOptions, "hands">,
+    Pick<WorkerStart, "secret" | "hashThreads"> {
   readonly count: number;
   readonly spawn: Spawn;
   readonly config: Config;
@@ -167,11 +169,11 @@ export class Workers implements Crew {
   }
 
   #spawn(): WorkerHandle {
-    const { spawn, store, maxSessions, secret, tls, offers, backend, news } = this.#options;
+    const { spawn, store, maxSessions, secret, hashThreads, tls, offers, backend, news } = this.#options;
     this.#serial += 1;
     const number = this.#serial;
     const worker = new WorkerHandle(spawn, {
-      start: { worker: number, config: this.#config, secret, tls: tls.state, known: offers.all },
+      start: { worker: number, config: this.#config, secret, hashThreads, tls: tls.state, known: offers.all },
       desk: new StoreDesk(store),
       maxSessions,
       takeBack: (listener, socket) => this.#takeBack(listener, socket),

@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Snapshot } from "./snapshot.ts";
+import { countedOf, type Snapshot } from "./snapshot.ts";
 
 /** Seconds; from a password check in the cache to a backend that makes one wait. */
 const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
@@ -159,6 +159,8 @@ export function createMetrics(readings: Readings) {
     failures,
     handshakes,
     handshakeFailures,
+    /** Only what is counted: levels, as of handles that are open, can cost much to read. */
+    counted: (): Promise<Snapshot> => countedOf(registry),
     /** All of it, for the sum over all processes. */
     snapshot: (): Promise<Snapshot> => registry.getMetricsAsJSON() as Promise<Snapshot>,
     /** Makes a listener's series visible before its first session. */

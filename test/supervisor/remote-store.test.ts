@@ -82,3 +82,25 @@ test("a store that says no says so to the worker, too", async () => {
     return error instanceof Refused && error.refusal.kind === "unavailable";
   });
 });
+
+test("what a worker asked for and did not live to get is given back", async () => {
+  const common = new MemoryStore();
+  const slow = Promise.withResolvers<void>();
+  const desk = new StoreDesk(
+    new Proxy(common, {
+      get: (target, name) =>
+        name === "take"
+          ? async (question: Question) => {
+              const taken = await target.take(question);
+              await slow.promise;
+              return taken;
+            }
+          : target[name as "giveBack"].bind(target),
+    }),
+  );
+  const served = desk.serve([{ id: 1, method: "take", args: [ask("alice")] }]);
+  await desk.close();
+  slow.resolve();
+  await served;
+  assert.equal((await take(common, "alice")).length, 1);
+});
