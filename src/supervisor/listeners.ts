@@ -101,7 +101,9 @@ export class Listeners {
   #hold(listener: Pick<ListenerConfig, "name" | "port" | "host">, inherited?: Server): Held {
     const { untouched, take } = this.#options;
     const early: Socket[] = [];
-    const listening = listenAt({ ...listener, untouched, ...(inherited && { inherited }) }, (socket) => {
+    const { name, port, host } = listener;
+    const options = { name, port, ...(host !== undefined && { host }), untouched };
+    const listening = listenAt({ ...options, ...(inherited && { inherited }) }, (socket) => {
       if (held.known) take(held.name, socket);
       else early.push(socket);
     }).then((bound) => {

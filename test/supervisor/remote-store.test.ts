@@ -74,6 +74,15 @@ test("when the process that counts is gone nobody is let in, and leaving is no f
   await store.giveBack(taken);
 });
 
+test("a store that says no says so to the worker, too", async () => {
+  const store = new MemoryStore();
+  const no = new Refused("unavailable", "the store is away");
+  store.take = () => Promise.reject(no);
+  await assert.rejects(joined(store).store.take(ask("alice")), (error) => {
+    return error instanceof Refused && error.refusal.kind === "unavailable";
+  });
+});
+
 test("what a worker asked for and did not live to get is given back", async () => {
   const common = new MemoryStore();
   const slow = Promise.withResolvers<void>();
@@ -94,13 +103,4 @@ test("what a worker asked for and did not live to get is given back", async () =
   slow.resolve();
   await served;
   assert.equal((await take(common, "alice")).length, 1);
-});
-
-test("a store that says no says so to the worker, too", async () => {
-  const store = new MemoryStore();
-  const no = new Refused("unavailable", "the store is away");
-  store.take = () => Promise.reject(no);
-  await assert.rejects(joined(store).store.take(ask("alice")), (error) => {
-    return error instanceof Refused && error.refusal.kind === "unavailable";
-  });
 });
