@@ -230,7 +230,7 @@ test("Sentinel says who is master, also when that changes", async () => {
   await using folder = await temporaryFolder();
   const port = await freePort();
   const lines = [`port ${port}`, "bind 127.0.0.1", `sentinel monitor mail 127.0.0.1 ${first.port} 1`];
-  const times = ["sentinel down-after-milliseconds mail 500", "sentinel failover-timeout mail 2000"];
+  const times = ["sentinel down-after-milliseconds mail 2500", "sentinel failover-timeout mail 5000"];
   const config = await folder.write("sentinel.conf", [...lines, ...times, ""].join("\n"));
   await using _sentinel = await startProcess("redis-server", [config, "--sentinel"], { name: "sentinel" });
   await eventually("the replica", async () =>
@@ -240,6 +240,6 @@ test("Sentinel says who is master, also when that changes", async () => {
   await isUp(store);
   assert.equal(await failure(store), "ok");
   await first.kill();
-  await eventually("a new master", async () => (await failure(store)) === "ok", { timeoutMs: 30_000 });
+  await eventually("a new master", async () => (await failure(store)) === "ok", { timeoutMs: 60_000 });
   assert.equal(await second.cli("get", "{postern}:k"), "v");
 });
