@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { type Postern, type Processes, StartError, startPostern } from "../app.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
@@ -99,9 +100,10 @@ function program(): string {
 }
 
 /** How many processes carry sessions, and how each is started. */
-function processes({ workers }: Config): Processes | undefined {
+function processes({ workers, dataDir }: Config): Processes | undefined {
   const count = workers === "auto" ? availableParallelism() : workers;
-  return count === 0 ? undefined : { count, spawn: { entry: program(), args: ["worker"] } };
+  if (count === 0) return undefined;
+  return { count, spawn: { entry: program(), args: ["worker"], cache: join(dataDir, "compiled") } };
 }
 
 /** The first of the signals that ask for an orderly stop; a second one ends the process at once. */

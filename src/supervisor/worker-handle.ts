@@ -24,6 +24,8 @@ export interface Spawn {
   /** The program's own file. */
   readonly entry: string;
   readonly args: readonly string[];
+  /** A folder for the compiled program, so that each process but the first begins sooner. */
+  readonly cache?: string;
 }
 
 export interface WorkerEvents {
@@ -94,7 +96,10 @@ export class WorkerHandle implements Hand {
     this.#desk = desk;
     this.#events = events;
     this.#maxSessions = maxSessions;
-    this.#child = fork(spawn.entry, [...spawn.args], { serialization: "advanced" });
+    this.#child = fork(spawn.entry, [...spawn.args], {
+      serialization: "advanced",
+      ...(spawn.cache && { env: { ...process.env, NODE_COMPILE_CACHE: spawn.cache } }),
+    });
     this.#child.on("message", (message) => this.#hear(message as FromWorker));
     this.ended = new Promise((resolve) => {
       // Behind its last message, unlike "exit".

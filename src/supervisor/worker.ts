@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import type { Config } from "../config/schema.ts";
 import { receive } from "../listen/listener.ts";
@@ -110,6 +111,8 @@ class Worker {
       this.#carrier = await this.#options.open({ ...start, config }, this.#store.store);
       this.#opened.resolve(this.#carrier);
       void this.#line.send({ type: "ready" });
+      // For whoever has to take this one's place: it may not live to do this as it ends.
+      flushCompileCache();
       this.#beat = setInterval(() => void this.#giveSign(), BEAT);
     } catch (error) {
       if (!(error instanceof StartError)) this.#options.fault(error);
