@@ -12,6 +12,7 @@ import { loadSenders } from "./config/senders.ts";
 import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
 import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
+import type { PolicyObserver } from "./policy/observer.ts";
 import { FailoverStore } from "./policy/store/failover.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
 import { RedisStore } from "./policy/store/redis.ts";
@@ -41,6 +42,7 @@ import {
 } from "./supervisor/carrier.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { type News, newsDesk } from "./supervisor/news.ts";
+import { PolicyDesk } from "./supervisor/policy-desk.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
@@ -117,6 +119,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   const { processes, load, successor, predecessor } = more;
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
+  let desk: PolicyDesk | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
@@ -125,6 +128,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     async openCrew(options) {
       const { store, sharing } = await openStore(config, log, options.metrics, opening);
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
+      desk = new PolicyDesk(config, store, observePolicy(log));
       const shared = {
         store,
         secret: commonSecret(config),
@@ -138,7 +142,11 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
-    reloaded: (next) => tls?.change(next),
+    policy: () => desk,
+    reloaded(next) {
+      desk?.change(next);
+      return tls?.change(next);
+    },
     standBack: () => tls?.pause(),
     goOn: () => tls?.renew(),
   });
@@ -402,23 +410,24 @@ async function openGeneration(
 }
 
 function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
-  return createPolicy({
-    ...config.policy,
-    store,
-    observer: {
-      wouldRefuse(limit, key, counter) {
-        metrics.wouldRefuse.inc({ limit });
-        log.info(
-          { limit, key: printable(key), counter: printable(counter) },
-          "a limit in observe mode would have refused",
-        );
-      },
-      banned(limit, key, ms) {
-        metrics.bans.inc({ limit });
-        log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
-      },
+  return createPolicy({ ...config.policy, store, observer: observePolicy(log, metrics) });
+}
+
+/** Without metrics it is told of what operators do: that is no limit's answer. */
+function observePolicy(log: Logger, metrics?: Metrics): PolicyObserver {
+  return {
+    wouldRefuse(limit, key, counter) {
+      metrics?.wouldRefuse.inc({ limit });
+      log.info(
+        { limit, key: printable(key), counter: printable(counter) },
+        "a limit in observe mode would have refused",
+      );
     },
-  });
+    banned(limit, key, ms) {
+      metrics?.bans.inc({ limit });
+      log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
+    },
+  };
 }
 
 /** Where limits are counted, and what several gateways share by it where they have a secret for that. */

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Outcome } from "../admin/control.ts";
+import type { PolicyControl } from "../admin/policy-control.ts";
 import { type Admin, startAdmin } from "../admin/server.ts";
 import { difference } from "../config/difference.ts";
 import type { LoadResult } from "../config/load.ts";
@@ -33,6 +34,8 @@ export interface SupervisorOptions {
   readonly apart: boolean;
   /** Reads the configuration anew, for a reload. */
   readonly load?: (() => LoadResult) | undefined;
+  /** What operators see of limits and bans; undefined until there is something to see. */
+  readonly policy: () => PolicyControl | undefined;
   /** Hears of each new configuration. */
   readonly reloaded: (config: Config) => Promise<void> | undefined;
   /** Lets go of what only one gateway can have, for an upgrade, and takes it again when that came to nothing. */
@@ -202,6 +205,7 @@ export class Supervisor {
           kick: (filter) => this.#kick(filter),
           reload: () => this.reload(),
           upgrade: () => this.upgrade(),
+          policy: () => this.#options.policy(),
         },
       });
     } catch (error) {
