@@ -13,6 +13,7 @@ import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
 import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
 import type { PolicyObserver } from "./policy/observer.ts";
+import { BanKeeper, type BanKeeperObserver } from "./policy/store/ban-keeper.ts";
 import { FailoverStore } from "./policy/store/failover.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
 import { RedisStore } from "./policy/store/redis.ts";
@@ -120,13 +121,15 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
+  let bans: BanKeeper | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
     successor,
     predecessor,
     async openCrew(options) {
-      const { store, sharing } = await openStore(config, log, options.metrics, opening);
+      const { store, sharing, keeper } = await openStore(config, log, options.metrics, opening);
+      bans = keeper;
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log));
       const shared = {
@@ -145,10 +148,18 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     policy: () => desk,
     reloaded(next) {
       desk?.change(next);
+      bans?.moveTo(next.dataDir);
       return tls?.change(next);
     },
-    standBack: () => tls?.pause(),
-    goOn: () => tls?.renew(),
+    async standBack() {
+      await Promise.all([tls?.pause(), bans?.flush()]);
+    },
+    handOver: () => bans?.pause(),
+    inherit: () => bans?.read(),
+    goOn() {
+      bans?.goOn();
+      return tls?.renew();
+    },
   });
   await tls?.renew();
   const kept = opening.move();
@@ -432,14 +443,15 @@ function observePolicy(log: Logger, metrics?: Metrics): PolicyObserver {
 
 /** Where limits are counted, and what several gateways share by it where they have a secret for that. */
 async function openStore(
-  { policy: { store, onStoreFailure }, clusterSecret }: Config,
+  { policy: { store, onStoreFailure }, clusterSecret, dataDir }: Config,
   log: Logger,
   metrics: SupervisorMetrics,
   rooms: AsyncDisposableStack,
-): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing }> {
+): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing; readonly keeper?: BanKeeper }> {
   if (store === "memory") {
     metrics.storeUp.set(1);
-    return { store: new MemoryStore() };
+    const memory = new MemoryStore();
+    return { store: memory, keeper: rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log))) };
   }
   let failover: FailoverStore | undefined;
   const connection = await connectRedis(
@@ -452,6 +464,15 @@ async function openStore(
   failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
   if (clusterSecret === undefined) return { store: failover };
   return { store: failover, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+}
+
+function watchBans(log: Logger): BanKeeperObserver {
+  return {
+    notWritten: (path, reason) =>
+      log.error({ path, reason }, "bans cannot be kept: a restart would forget them"),
+    written: (path) => log.info({ path }, "bans are kept again"),
+    ignored: (path, reason) => log.error({ path, reason }, "the file of bans is broken, and ignored"),
+  };
 }
 
 function tellOfForeign(log: Logger): (name: string) => void {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { certificateAuthority } from "../support/certificates.ts";
 import { connect } from "../support/conversation.ts";
 import { type Door, openDoor } from "../support/door.ts";
+import { gone, isAlive } from "../support/process-tree.ts";
 import { runProcess } from "../support/processes.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
+import { temporaryFolder } from "../support/temp.ts";
+import { within } from "../support/waiting.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const USERS = { "alice@example.org": "right", "bob@example.org": "right" };
@@ -197,3 +200,61 @@ test("where a token is set, limits and bans want it", async () => {
   await says(door, "ban --ip 203.0.113.5 --for 1h", /banned by operator/);
   await says(door, "bans", /\n1 ban\n$/);
 });
+
+test("a ban outlives a restart, and a broken file of bans is told and ignored", async () => {
+  await using store = await startScriptedBackend({ tls: "none" });
+  await using data = await temporaryFolder();
+  const authority = await certificateAuthority();
+  const start = () =>
+    openDoor({ authority, backends: { store }, users: USERS, config: { ...CONFIG, dataDir: data.path } });
+  {
+    await using door = await start();
+    await guessUntilBanned(door);
+    assert.equal(await door.gateway.stop(), 0);
+  }
+  assert.equal((await stat(data.at("bans.json"))).mode & 0o777, 0o600);
+  {
+    await using door = await start();
+    await everybodyIsRefused(door);
+    await says(door, "unban --ip 127.0.0.66", /lifted/);
+  }
+  await data.write("bans.json", "{");
+  await using door = await start();
+  await everybodyIsLetIn(door);
+  const told = door.gateway.log().filter(({ msg }) => msg === "the file of bans is broken, and ignored");
+  assert.equal(told.length, 1);
+});
+
+for (const workers of [0, 1]) {
+  test(`with ${workers} workers an upgrade takes the bans along`, async () => {
+    await using store = await startScriptedBackend({ tls: "none" });
+    await using door = await openDoor({
+      authority: await certificateAuthority(),
+      backends: { store },
+      users: USERS,
+      config: { ...CONFIG, workers },
+    });
+    await using cleanup = new AsyncDisposableStack();
+    const { gateway } = door;
+    await guessUntilBanned(door);
+    const url = `http://127.0.0.1:${gateway.adminPort}/api/v1/upgrade`;
+    const answer = await within(40_000, "an answer", fetch(url, { method: "POST" }));
+    const text = await answer.text();
+    assert.equal(answer.status, 200, text);
+    const heir = Number(/process (\d+) serves now/.exec(text)?.[1]);
+    cleanup.defer(async () => {
+      if (await isAlive(heir)) process.kill(heir, "SIGTERM");
+      await gone(heir);
+    });
+    await everybodyIsRefused(door);
+    await says(door, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
+    // The old one is gone, and has not written over what the new one keeps.
+    await says(door, "ban --user bob@example.org --for 1h", /banned by operator/);
+    await gone(gateway.pid);
+    process.kill(heir, "SIGTERM");
+    await gone(heir);
+    const kept = await readFile(gateway.folder.at("data", "bans.json"), "utf8");
+    assert.match(kept, /ip=127\.0\.0\.66/);
+    assert.match(kept, /user=bob@example\.org/);
+  });
+}
