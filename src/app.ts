@@ -128,10 +128,10 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     successor,
     predecessor,
     async openCrew(options) {
-      const { store, sharing, keeper } = await openStore(config, log, options.metrics, opening);
+      const { store, isAlone, sharing, keeper } = await openStore(config, log, options.metrics, opening);
       bans = keeper;
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
-      desk = new PolicyDesk(config, store, observePolicy(log));
+      desk = new PolicyDesk(config, store, observePolicy(log), isAlone);
       const shared = {
         store,
         secret: commonSecret(config),
@@ -441,29 +441,44 @@ function observePolicy(log: Logger, metrics?: Metrics): PolicyObserver {
   };
 }
 
+interface OpenStore {
+  readonly store: CounterStore;
+  /** Whether several gateways share it, and it is away. */
+  readonly isAlone: () => boolean;
+  readonly sharing?: Sharing;
+  /** Where its bans would end with the process. */
+  readonly keeper?: BanKeeper;
+}
+
 /** Where limits are counted, and what several gateways share by it where they have a secret for that. */
 async function openStore(
   { policy: { store, onStoreFailure }, clusterSecret, dataDir }: Config,
   log: Logger,
   metrics: SupervisorMetrics,
   rooms: AsyncDisposableStack,
-): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing; readonly keeper?: BanKeeper }> {
+): Promise<OpenStore> {
   if (store === "memory") {
     metrics.storeUp.set(1);
     const memory = new MemoryStore();
-    return { store: memory, keeper: rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log))) };
+    const keeper = rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log)));
+    return { store: memory, isAlone: () => false, keeper };
   }
   let failover: FailoverStore | undefined;
+  let alone = false;
   const connection = await connectRedis(
     store.redis,
-    watchRedis(log, metrics, () => failover?.back()),
+    watchRedis(log, metrics, (up) => {
+      alone = !up;
+      if (up) failover?.back();
+    }),
   ).catch((error: Error) => {
     throw new StartError(`policy.store: ${error.message}`);
   });
   rooms.use(connection);
   failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
-  if (clusterSecret === undefined) return { store: failover };
-  return { store: failover, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+  const opened = { store: failover, isAlone: () => alone };
+  if (clusterSecret === undefined) return opened;
+  return { ...opened, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
 }
 
 function watchBans(log: Logger): BanKeeperObserver {
@@ -485,15 +500,16 @@ function tellOfForeign(log: Logger): (name: string) => void {
   };
 }
 
-function watchRedis(log: Logger, metrics: SupervisorMetrics, back: () => void): RedisObserver {
+function watchRedis(log: Logger, metrics: SupervisorMetrics, changed: (up: boolean) => void): RedisObserver {
   const told = new Map<string, number>();
   return {
     up() {
-      back();
+      changed(true);
       metrics.storeUp.set(1);
       log.info("the store answers");
     },
     down({ kind, message: reason }) {
+      changed(false);
       metrics.storeUp.set(0);
       log.error({ kind, reason }, "the store does not answer; decisions are made without it");
     },

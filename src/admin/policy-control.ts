@@ -20,7 +20,7 @@ export type PolicyAnswer =
 export interface PolicyControl {
   explain(whom: Whom): Promise<PolicyAnswer>;
   /** Those that end first come first. */
-  bans(): Promise<readonly object[]>;
+  bans(limit: number): Promise<PolicyAnswer>;
   /** `time`: as durations in the configuration. */
   ban(whom: Whom, time: string): Promise<PolicyAnswer>;
   unban(whom: Whom): Promise<PolicyAnswer>;
@@ -66,11 +66,7 @@ export function servePolicy(
     answer(reply, (policy) => policy.explain({ ...(request.query as Whom) })),
   );
   server.get("/api/v1/bans", { onRequest: allow, schema: { querystring: listed } }, (request, reply) =>
-    answer(reply, async (policy) => {
-      const { limit = DEFAULT_LIMIT } = request.query as { readonly limit?: number };
-      const bans = await policy.bans();
-      return { ok: true, body: { total: bans.length, bans: bans.slice(0, limit) } };
-    }),
+    answer(reply, (policy) => policy.bans((request.query as { limit?: number }).limit ?? DEFAULT_LIMIT)),
   );
   server.post("/api/v1/bans", { onRequest, schema: { body: banned } }, (request, reply) => {
     const { for: time, ...meant } = request.body as Whom & { readonly for: string };

@@ -22,6 +22,7 @@ export function explain(file: string, whom: Whom, json: boolean): Promise<number
     () => askAdmin(file, "GET", `/api/v1/explain?${query(whom)}`),
     ({ body }) => {
       if (json) return console.log(JSON.stringify(body));
+      warnIfAlone(body);
       for (const line of wordsFor(body as unknown as Told, whom, new Date())) print(line);
     },
   );
@@ -33,6 +34,7 @@ export function bans(file: string, json: boolean): Promise<number> {
     () => askAdmin(file, "GET", "/api/v1/bans?limit=100000"),
     ({ body }) => {
       if (json) return console.log(JSON.stringify(body));
+      warnIfAlone(body);
       const rows = body["bans"] as readonly ToldBan[];
       for (const row of rows) print(banWords(row, new Date()));
       const total = Number(body["total"]);
@@ -49,6 +51,7 @@ export function ban(file: string, whom: Whom, time: string): Promise<number> {
   return act(
     () => askAdmin(file, "POST", "/api/v1/bans", { ...whom, for: time }),
     ({ body }) => {
+      warnIfAlone(body);
       print(banWords(body as unknown as ToldBan, new Date()));
       if (body["exempt"] === true)
         console.log("but this address is exempt (policy.exempt): the ban does nothing");
@@ -61,12 +64,24 @@ export function unban(file: string, whom: Whom): Promise<number> {
   if (Object.keys(whom).length === 0) return sayWhom("unban", PARTS);
   return act(
     () => askAdmin(file, "DELETE", `/api/v1/bans?${query(whom)}`),
-    ({ body }) =>
-      console.log(body["lifted"] === true ? "the ban is lifted" : "there was no ban; counters are empty"),
+    ({ body }) => {
+      warnIfAlone(body);
+      console.log(
+        body["lifted"] === true ? "the ban is lifted" : "there was no ban; its counters are empty now",
+      );
+    },
   );
 }
 
 const PARTS = "--ip, --user or the like, as `postern bans` shows it";
+
+/** A gateway that decides by itself for a while says what it knows, and that it is not all. */
+function warnIfAlone(body: Readonly<Record<string, unknown>>): void {
+  if (body["alone"] !== true) return;
+  console.log(
+    "the shared store does not answer: this is of this gateway alone, and only until the store is back",
+  );
+}
 
 function sayWhom(command: string, what: string): Promise<number> {
   console.error(`postern ${command}: say whom: ${what}`);

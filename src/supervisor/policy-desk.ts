@@ -18,12 +18,15 @@ const NETWORK = /\/\d{1,3}$/;
 export class PolicyDesk implements PolicyControl {
   readonly #store: CounterStore;
   readonly #observer: PolicyObserver;
+  readonly #isAlone: () => boolean;
   #config: Config;
   #policy: Policy;
 
-  constructor(config: Config, store: CounterStore, observer: PolicyObserver) {
+  /** `isAlone`: whether the store that several gateways share is away, and this one counts by itself. */
+  constructor(config: Config, store: CounterStore, observer: PolicyObserver, isAlone: () => boolean) {
     this.#store = store;
     this.#observer = observer;
+    this.#isAlone = isAlone;
     this.#config = config;
     this.#policy = this.#open();
   }
@@ -48,12 +51,13 @@ export class PolicyDesk implements PolicyControl {
       ...whom,
       ...(port && { protocol: port.protocol }),
     });
-    return { ok: true, body: { ...told, bans: bans.map(dated) } };
+    return this.#tell({ ...told, bans: bans.map(dated) });
   }
 
-  async bans(): Promise<readonly object[]> {
+  async bans(limit: number): Promise<PolicyAnswer> {
     const bans = await this.#policy.bans();
-    return bans.toSorted((one, other) => one.leftMs - other.leftMs).map(dated);
+    const first = bans.toSorted((one, other) => one.leftMs - other.leftMs).slice(0, limit);
+    return this.#tell({ total: bans.length, bans: first.map(dated) });
   }
 
   async ban(whom: Whom, time: string): Promise<PolicyAnswer> {
@@ -64,17 +68,21 @@ export class PolicyDesk implements PolicyControl {
     const ban = await this.#policy.ban(keyOf(whom), ms);
     const by = Object.keys(whom).join(" and ");
     if (!ban) return { ok: false, problems: [`no limit bans by ${by}, so nobody would ask for this ban`] };
-    return { ok: true, body: { ...dated(ban), exempt: await this.#isExempt(whom) } };
+    return this.#tell({ ...dated(ban), exempt: await this.#isExempt(whom) });
   }
 
   async unban(whom: Whom): Promise<PolicyAnswer> {
     const problems = this.#problemsOf(whom);
     if (problems.length > 0) return { ok: false, problems };
-    return { ok: true, body: { lifted: await this.#policy.unban(keyOf(whom)) } };
+    return this.#tell({ lifted: await this.#policy.unban(keyOf(whom)) });
   }
 
   #open(): Policy {
     return createPolicy({ ...this.#config.policy, store: this.#store, observer: this.#observer });
+  }
+
+  #tell(body: object): PolicyAnswer {
+    return { ok: true, body: { ...body, ...(this.#isAlone() && { alone: true }) } };
   }
 
   async #isExempt({ ip }: Whom): Promise<boolean> {

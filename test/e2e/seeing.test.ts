@@ -7,6 +7,7 @@ import { connect } from "../support/conversation.ts";
 import { type Door, openDoor } from "../support/door.ts";
 import { gone, isAlive } from "../support/process-tree.ts";
 import { runProcess } from "../support/processes.ts";
+import { startRedis } from "../support/redis.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
@@ -258,3 +259,46 @@ for (const workers of [0, 1]) {
     assert.match(kept, /user=bob@example\.org/);
   });
 }
+
+test("an operator at one of two gateways with one Redis sees and lifts the bans of both", async () => {
+  await using redis = await startRedis();
+  await using store = await startScriptedBackend({ tls: "none" });
+  const authority = await certificateAuthority();
+  const config = { ...CONFIG, policy: { ...CONFIG.policy, store: redis.url } };
+  const open = () => openDoor({ authority, backends: { store }, users: USERS, config });
+  await using one = await open();
+  await using other = await open();
+  await guessUntilBanned(one);
+  await everybodyIsRefused(other);
+  await says(other, "explain --ip 127.0.0.66", /^ {2}ip=127\.0\.0\.66: banned by guesses until /m);
+  await says(other, "unban --ip 127.0.0.66", /^the ban is lifted\n$/);
+  await everybodyIsLetIn(one);
+  await redis.kill();
+  await other.gateway.metricIs("postern_store_up", 0);
+  await says(other, "bans", /^the shared store does not answer: .*\n0 bans\n$/);
+});
+
+test("explain and ban follow a reload", async () => {
+  await using store = await startScriptedBackend({ tls: "none" });
+  await using door = await openDoor({
+    authority: await certificateAuthority(),
+    backends: { store },
+    users: USERS,
+    config: CONFIG,
+  });
+  const path = door.gateway.folder.at("postern.yaml");
+  const config = JSON.parse(await readFile(path, "utf8")) as object;
+  const policy = { exempt: [], limits: [{ ...GUESSES, name: "others", per: ["user", "ip"] }] };
+  await door.gateway.folder.write("postern.yaml", JSON.stringify({ ...config, policy }));
+  await says(door, "reload", /^reloaded: /);
+  await says(
+    door,
+    "explain --user bob --ip 127.0.0.9",
+    /^ {2}others: 0 of 3 in 10m for ip=127\.0\.0\.9 user=bob$/m,
+  );
+  await says(
+    door,
+    "ban --user bob --ip 203.0.113.5 --for 1h",
+    /^ip=203\.0\.113\.5 user=bob: banned by operator /,
+  );
+});
