@@ -12,6 +12,8 @@ import { loadSenders } from "./config/senders.ts";
 import { type Accept, Door, type HeaderOutcome } from "./listen/door.ts";
 import type { Bound } from "./listen/listener.ts";
 import { createPolicy, type Policy } from "./policy/engine.ts";
+import type { PolicyObserver } from "./policy/observer.ts";
+import { BanKeeper, type BanKeeperObserver } from "./policy/store/ban-keeper.ts";
 import { FailoverStore } from "./policy/store/failover.ts";
 import { MemoryStore } from "./policy/store/memory.ts";
 import { RedisStore } from "./policy/store/redis.ts";
@@ -41,6 +43,7 @@ import {
 } from "./supervisor/carrier.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { type News, newsDesk } from "./supervisor/news.ts";
+import { PolicyDesk } from "./supervisor/policy-desk.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
@@ -117,14 +120,18 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   const { processes, load, successor, predecessor } = more;
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
+  let desk: PolicyDesk | undefined;
+  let bans: BanKeeper | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
     successor,
     predecessor,
     async openCrew(options) {
-      const { store, sharing } = await openStore(config, log, options.metrics, opening);
+      const { store, isAlone, sharing, keeper } = await openStore(config, log, options.metrics, opening);
+      bans = keeper;
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
+      desk = new PolicyDesk(config, store, observePolicy(log), isAlone);
       const shared = {
         store,
         secret: commonSecret(config),
@@ -138,9 +145,21 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
-    reloaded: (next) => tls?.change(next),
-    standBack: () => tls?.pause(),
-    goOn: () => tls?.renew(),
+    policy: () => desk,
+    reloaded(next) {
+      desk?.change(next);
+      bans?.moveTo(next.dataDir);
+      return tls?.change(next);
+    },
+    async standBack() {
+      await Promise.all([tls?.pause(), bans?.flush()]);
+    },
+    handOver: () => bans?.pause(),
+    inherit: () => bans?.read(),
+    goOn() {
+      bans?.goOn();
+      return tls?.renew();
+    },
   });
   await tls?.renew();
   const kept = opening.move();
@@ -402,47 +421,73 @@ async function openGeneration(
 }
 
 function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
-  return createPolicy({
-    ...config.policy,
-    store,
-    observer: {
-      wouldRefuse(limit, key, counter) {
-        metrics.wouldRefuse.inc({ limit });
-        log.info(
-          { limit, key: printable(key), counter: printable(counter) },
-          "a limit in observe mode would have refused",
-        );
-      },
-      banned(limit, key, ms) {
-        metrics.bans.inc({ limit });
-        log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
-      },
+  return createPolicy({ ...config.policy, store, observer: observePolicy(log, metrics) });
+}
+
+/** Without metrics it is told of what operators do: that is no limit's answer. */
+function observePolicy(log: Logger, metrics?: Metrics): PolicyObserver {
+  return {
+    wouldRefuse(limit, key, counter) {
+      metrics?.wouldRefuse.inc({ limit });
+      log.info(
+        { limit, key: printable(key), counter: printable(counter) },
+        "a limit in observe mode would have refused",
+      );
     },
-  });
+    banned(limit, key, ms) {
+      metrics?.bans.inc({ limit });
+      log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
+    },
+  };
+}
+
+interface OpenStore {
+  readonly store: CounterStore;
+  /** Whether several gateways share it, and it is away. */
+  readonly isAlone: () => boolean;
+  readonly sharing?: Sharing;
+  /** Where its bans would end with the process. */
+  readonly keeper?: BanKeeper;
 }
 
 /** Where limits are counted, and what several gateways share by it where they have a secret for that. */
 async function openStore(
-  { policy: { store, onStoreFailure }, clusterSecret }: Config,
+  { policy: { store, onStoreFailure }, clusterSecret, dataDir }: Config,
   log: Logger,
   metrics: SupervisorMetrics,
   rooms: AsyncDisposableStack,
-): Promise<{ readonly store: CounterStore; readonly sharing?: Sharing }> {
+): Promise<OpenStore> {
   if (store === "memory") {
     metrics.storeUp.set(1);
-    return { store: new MemoryStore() };
+    const memory = new MemoryStore();
+    const keeper = rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log)));
+    return { store: memory, isAlone: () => false, keeper };
   }
   let failover: FailoverStore | undefined;
+  let alone = false;
   const connection = await connectRedis(
     store.redis,
-    watchRedis(log, metrics, () => failover?.back()),
+    watchRedis(log, metrics, (up) => {
+      alone = !up;
+      if (up) failover?.back();
+    }),
   ).catch((error: Error) => {
     throw new StartError(`policy.store: ${error.message}`);
   });
   rooms.use(connection);
   failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
-  if (clusterSecret === undefined) return { store: failover };
-  return { store: failover, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+  const opened = { store: failover, isAlone: () => alone };
+  if (clusterSecret === undefined) return opened;
+  return { ...opened, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+}
+
+function watchBans(log: Logger): BanKeeperObserver {
+  return {
+    notWritten: (path, reason) =>
+      log.error({ path, reason }, "bans cannot be kept: a restart would forget them"),
+    written: (path) => log.info({ path }, "bans are kept again"),
+    ignored: (path, reason) => log.error({ path, reason }, "the file of bans is broken, and ignored"),
+  };
 }
 
 function tellOfForeign(log: Logger): (name: string) => void {
@@ -455,15 +500,16 @@ function tellOfForeign(log: Logger): (name: string) => void {
   };
 }
 
-function watchRedis(log: Logger, metrics: SupervisorMetrics, back: () => void): RedisObserver {
+function watchRedis(log: Logger, metrics: SupervisorMetrics, changed: (up: boolean) => void): RedisObserver {
   const told = new Map<string, number>();
   return {
     up() {
-      back();
+      changed(true);
       metrics.storeUp.set(1);
       log.info("the store answers");
     },
     down({ kind, message: reason }) {
+      changed(false);
       metrics.storeUp.set(0);
       log.error({ kind, reason }, "the store does not answer; decisions are made without it");
     },

@@ -1,4 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { type Allow, refuseBrowsers } from "./allow.ts";
+import { type PolicyControl, servePolicy } from "./policy-control.ts";
 
 /** Which sessions are meant: all that is given must fit. */
 export interface Filter {
@@ -23,6 +25,8 @@ export interface Control {
   kick(filter: Filter): Promise<number>;
   reload(): Promise<Outcome>;
   upgrade(): Promise<Outcome>;
+  /** Undefined until there is something to see. */
+  policy(): PolicyControl | undefined;
 }
 
 const DEFAULT_LIMIT = 1_000;
@@ -54,14 +58,7 @@ export function serveControl(server: FastifyInstance, control: Control, allow: A
   server.post("/api/v1/upgrade", { onRequest }, async (_request, reply) =>
     say(reply, await control.upgrade()),
   );
-}
-
-type Allow = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
-
-/** A page that an operator looks at must not act in his name: browsers name the page's origin, programs name none. */
-async function refuseBrowsers(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (request.headers.origin === undefined) return;
-  await reply.code(403).send({ error: "not from a page in a browser" });
+  servePolicy(server, () => control.policy(), allow);
 }
 
 function say(reply: FastifyReply, outcome: Outcome): FastifyReply {

@@ -20,7 +20,7 @@ export class AskError extends Error {
 /** Asks the gateway that runs with this configuration, at its admin port. Throws AskError when there is no answer. */
 export async function askAdmin(
   file: string,
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "DELETE",
   path: string,
   body?: object,
 ): Promise<Answer> {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { ban, bans, explain, unban, type Whom } from "./bans.ts";
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
@@ -84,6 +85,40 @@ export async function program(argv: readonly string[]): Promise<number> {
   meant(postern.command("kick"))
     .description("end sessions of a running gateway; all that is given must fit")
     .action(async ({ config, ...whom }: Meant & { config: string }) => exit(await kick(config, whom)));
+
+  const running = (command: Command): Command =>
+    command.option("-c, --config <file>", "the configuration of the gateway that runs", DEFAULT_CONFIG);
+  const key = (command: Command): Command =>
+    running(command)
+      .option("--ip <address>", "this address, or IPv6 network")
+      .option("--user <name>", "this user, wherever he comes from")
+      .option("--domain <name>", "all users of this domain")
+      .option("--listener <name>", "at this listener; for limits that count so")
+      .option("--protocol <name>", "in this protocol; for limits that count so")
+      .option("--backend <name>", "at this backend; for limits that count so");
+  running(postern.command("explain"))
+    .description("say what the limits and bans of a running gateway would answer somebody now, and why")
+    .option("--user <name>", "who")
+    .option("--ip <address>", "where he comes from")
+    .option("--protocol <name>", "in which protocol")
+    .option("--listener <name>", "at which listener")
+    .option("--json", "for programs", false)
+    .action(async ({ config, json, ...whom }: Whom & { config: string; json: boolean }) =>
+      exit(await explain(config, whom, json)),
+    );
+  running(postern.command("bans"))
+    .description("list the bans that hold in a running gateway")
+    .option("--json", "for programs", false)
+    .action(async ({ config, json }: { config: string; json: boolean }) => exit(await bans(config, json)));
+  key(postern.command("ban"))
+    .description("refuse somebody's new connections and logins; sessions that are open go on (see kick)")
+    .requiredOption("--for <time>", "how long, such as 30m, 1h or 7d")
+    .action(async ({ config, for: time, ...whom }: Whom & { config: string; for: string }) =>
+      exit(await ban(config, whom, time)),
+    );
+  key(postern.command("unban"))
+    .description("lift a ban, and forget what led to it")
+    .action(async ({ config, ...whom }: Whom & { config: string }) => exit(await unban(config, whom)));
   postern
     .command("reload")
     .description("have a running gateway take its configuration anew, as SIGHUP does")

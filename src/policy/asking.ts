@@ -118,5 +118,5 @@ function keysOf(shapes: readonly (readonly KeyPart[])[], subject: Subject): stri
 }
 
 function visitorOf({ user, ip }: Subject): Pick<Question, "visitor"> {
-  return user === undefined ? {} : { visitor: { user, network: ip } };
+  return user === undefined || ip === undefined ? {} : { visitor: { user, network: ip } };
 }

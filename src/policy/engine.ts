@@ -96,9 +96,12 @@ class Engine implements Policy {
   }
 
   async explain(facts: ExplainedFacts): Promise<Explanation> {
-    const { exempt, ip } = this.#clients.find(facts);
+    const { ip: address } = facts;
+    const client = address === undefined ? undefined : this.#clients.find({ ...facts, ip: address });
+    const { exempt, ip } = client ?? { exempt: false };
     const asked = this.#asking.askAll(subjectOf(facts, ip));
-    return explain(asked, await this.#store.look(asked.question), exempt);
+    const spares = new Set(this.#asking.rules.filter(({ ofName }) => ofName).map(({ name }) => name));
+    return explain(asked, await this.#store.look(asked.question), exempt, spares);
   }
 
   async bans(): Promise<readonly Ban[]> {
@@ -106,12 +109,13 @@ class Engine implements Policy {
     return bans.map((ban) => ({ ...ban, key: showKey(ban.key) }));
   }
 
-  async ban(text: string, ms: number): Promise<Imposed | undefined> {
+  async ban(text: string, ms: number): Promise<Ban | undefined> {
     const key = readKey(text, this.#ipv6Prefix);
     if (key === undefined || !this.#asking.bansBy(partsOf(key))) return undefined;
     const imposed = await this.#store.ban({ key, by: OPERATOR, ms });
     if (imposed) this.#observer.banned(OPERATOR, showKey(key), imposed.ms);
-    return imposed ?? { key, by: OPERATOR, ms };
+    const [standing] = (await this.#store.look({ bans: [key], buckets: [] })).bans;
+    return { ...(standing ?? { by: OPERATOR, leftMs: ms, times: 1 }), key: showKey(key) };
   }
 
   async unban(text: string): Promise<boolean> {

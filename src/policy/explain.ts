@@ -19,23 +19,37 @@ export interface LimitStanding {
   readonly next: "allow" | "passed over" | Deed;
 }
 
+/** A ban, and whether it lets somebody through because the network is one that the name is known to use. */
+export interface ExplainedBan extends Ban {
+  readonly passedOver?: true;
+}
+
 /** Everything that the policy knows of somebody. */
 export interface Explanation {
   /** Never limited and never banned, whatever the counters say. */
   readonly exempt: boolean;
   /** Whether the user has signed in from this network lately. */
   readonly knownNetwork: boolean;
-  readonly bans: readonly Ban[];
+  readonly bans: readonly ExplainedBan[];
   readonly limits: readonly LimitStanding[];
 }
 
-/** What was found, put in words. */
-export function explain({ rules, whom }: Asked, standing: Standing, exempt: boolean): Explanation {
+/** What was found, put in words; `spares`: the limits whose bans let known networks through. */
+export function explain(
+  { rules, whom }: Asked,
+  standing: Standing,
+  exempt: boolean,
+  spares: ReadonlySet<string>,
+): Explanation {
   const { bans, counts, known } = standing;
   return {
     exempt,
     knownNetwork: known,
-    bans: bans.map((ban) => ({ ...ban, key: showKey(ban.key) })),
+    bans: bans.map((ban) => ({
+      ...ban,
+      key: showKey(ban.key),
+      ...(known && spares.has(ban.by) && { passedOver: true as const }),
+    })),
     limits: rules.map((rule, at) => {
       const { name, count, points, windowMs, ofName, deed } = rule;
       const { taken, leftMs, over } = counts[at] ?? { taken: 0, leftMs: undefined, over: false };

@@ -15,9 +15,9 @@ export interface Facts {
 /** Facts in the form in which they are counted and compared; what is not known, or not asked about, is absent. */
 export interface Subject {
   /** The address as it was written, to be looked for in networks. */
-  readonly address: string;
+  readonly address?: string | undefined;
   /** Whoever counts as one client. */
-  readonly ip: string;
+  readonly ip?: string | undefined;
   readonly listener?: string | undefined;
   readonly protocol?: string | undefined;
   readonly user?: string | undefined;
@@ -32,7 +32,7 @@ export type KeyPart = (typeof PARTS)[number];
 const BETWEEN = "\u0000";
 
 /** The facts about one client; `ip` is what `networkOf` makes of its address. */
-export function subjectOf(facts: Partial<Facts> & Pick<Facts, "ip">, ip: string): Subject {
+export function subjectOf(facts: Partial<Facts>, ip: string | undefined): Subject {
   const { listener, protocol, backend } = facts;
   const user = facts.user === undefined ? undefined : canonical(facts.user);
   return { address: facts.ip, ip, listener, protocol, user, domain: user && domainOf(user), backend };

@@ -109,7 +109,7 @@ export class Rule {
     const { user: users, domain: domains } = this.#names;
     if (users && !(user !== undefined && users.has(user))) return false;
     if (domains && !(domain !== undefined && domains.has(domain))) return false;
-    return this.#networks?.contains(address) ?? true;
+    return address === undefined || (this.#networks?.contains(address) ?? true);
   }
 
   /** Where so many points are counted. */

@@ -3,7 +3,7 @@ import type { Explanation } from "./explain.ts";
 import type { Limit, LimitAnswer } from "./limit.ts";
 import type { Facts } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
-import type { Ban, CounterStore, Imposed } from "./store/store.ts";
+import type { Ban, CounterStore } from "./store/store.ts";
 
 export interface PolicyOptions {
   readonly limits: readonly Limit[];
@@ -37,8 +37,11 @@ export interface Policy {
   /** Every limit and ban that these facts meet, and what would happen now. Changes nothing. */
   explain(facts: ExplainedFacts): Promise<Explanation>;
   bans(): Promise<readonly Ban[]>;
-  /** Bans by an operator's `ip=203.0.113.5`, `user=alice` and the like; undefined for a key that nobody asks for. */
-  ban(key: string, ms: number): Promise<Imposed | undefined>;
+  /**
+   * Bans by an operator's `ip=203.0.113.5`, `user=alice` and the like; undefined for a key that nobody asks for. Gives
+   * the ban that holds then: a longer one stays.
+   */
+  ban(key: string, ms: number): Promise<Ban | undefined>;
   /** Whether there was one. The limits that count by this key begin anew. */
   unban(key: string): Promise<boolean>;
   /** Seats held now. */
@@ -48,7 +51,7 @@ export interface Policy {
 }
 
 /** What is known of somebody who may not be here. */
-export type ExplainedFacts = Pick<Facts, "ip"> & Partial<Facts>;
+export type ExplainedFacts = Partial<Facts>;
 
 /** One try at a password, counted before it is looked at. */
 export interface Attempt {

@@ -13,12 +13,14 @@ const UNTIL_SERVING = 20_000;
 export const ADMIN = "admin";
 
 /**
- * Starts the program anew and hands it the listening sockets, which stay ours too until the caller closes them.
+ * Starts the program anew and hands it the listening sockets, which stay ours too until the caller closes them; what
+ * else is to be handed over is so when it is ready.
  * Resolves to its process id, or to why it does not serve; then it is gone.
  */
 export async function startHeir(
   spawn: Spawn,
   servers: ReadonlyMap<string, Server>,
+  handOver: () => Promise<void> | undefined,
   signal: AbortSignal,
 ): Promise<{ readonly pid: number } | { readonly problem: string }> {
   const child = fork(spawn.entry, [...spawn.args], { serialization: "advanced" });
@@ -27,6 +29,7 @@ export async function startHeir(
   signal.addEventListener("abort", stop);
   try {
     await heir.says("ready", UNTIL_READY);
+    await handOver();
     for (const [address, server] of servers) heir.tell({ type: "listener", address }, server);
     heir.tell({ type: "allListeners" });
     await heir.says("serving", UNTIL_SERVING);

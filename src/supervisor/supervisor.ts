@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Outcome } from "../admin/control.ts";
+import type { PolicyControl } from "../admin/policy-control.ts";
 import { type Admin, startAdmin } from "../admin/server.ts";
 import { difference } from "../config/difference.ts";
 import type { LoadResult } from "../config/load.ts";
@@ -33,10 +34,15 @@ export interface SupervisorOptions {
   readonly apart: boolean;
   /** Reads the configuration anew, for a reload. */
   readonly load?: (() => LoadResult) | undefined;
+  /** What operators see of limits and bans; undefined until there is something to see. */
+  readonly policy: () => PolicyControl | undefined;
   /** Hears of each new configuration. */
   readonly reloaded: (config: Config) => Promise<void> | undefined;
   /** Lets go of what only one gateway can have, for an upgrade, and takes it again when that came to nothing. */
   readonly standBack: () => Promise<void> | undefined;
+  /** Leaves the rest to the one that takes over, in the last moment before it has clients; and that one takes it. */
+  readonly handOver: () => Promise<void> | undefined;
+  readonly inherit: () => Promise<void> | undefined;
   readonly goOn: () => Promise<void> | undefined;
   /** How to start the program anew, for an upgrade. */
   readonly successor?: Spawn | undefined;
@@ -163,6 +169,7 @@ export class Supervisor {
 
   async #takeOver(predecessor: Predecessor): Promise<void> {
     const admin = await predecessor.inherit((address, server) => this.#listeners.adopt(address, server));
+    await this.#options.inherit();
     const change = await this.#listeners.change(this.#config.listeners);
     change.commit();
     this.#admin = await this.#openAdmin(admin);
@@ -202,6 +209,7 @@ export class Supervisor {
           kick: (filter) => this.#kick(filter),
           reload: () => this.reload(),
           upgrade: () => this.upgrade(),
+          policy: () => this.#options.policy(),
         },
       });
     } catch (error) {
@@ -236,12 +244,12 @@ export class Supervisor {
   }
 
   async #upgrade(): Promise<Outcome> {
-    const { successor, standBack, goOn } = this.#options;
+    const { successor, standBack, handOver, goOn } = this.#options;
     if (!successor || this.#isOver) return { ok: false, problems: ["this gateway cannot be upgraded now"] };
     const servers = new Map(this.#listeners.servers);
     if (this.#admin) servers.set(ADMIN, this.#admin.server);
     await standBack();
-    const heir = await startHeir(successor, servers, this.#over.signal);
+    const heir = await startHeir(successor, servers, handOver, this.#over.signal);
     if ("problem" in heir) {
       this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
       if (!this.#isOver) await goOn();

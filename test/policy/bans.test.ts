@@ -199,7 +199,7 @@ test("an operator bans and unbans by the keys that the log shows", async () => {
     ["ip=203.0.113.8 user=bob", { user: "bob", ip: "203.0.113.8" }, { user: "bob" }],
   ] as const) {
     const imposed = await policy.ban(key, HOUR);
-    assert.equal(imposed?.ms, HOUR, key);
+    assert.equal(imposed?.leftMs, HOUR, key);
     assert.equal(await said(policy.attempt(facts(who))), "banned", key);
     assert.equal(await said(policy.attempt(facts(other))), "yes", key);
     const [standing] = await policy.bans();

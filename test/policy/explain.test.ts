@@ -118,6 +118,41 @@ test("what is not known is not told, and what nobody asked about fits", async ()
   assert.equal((await policy.explain({ ip: "10.1.2.3" })).exempt, true);
 });
 
+test("without an address, what is counted by the user alone is told", async () => {
+  const { policy } = engine(LIMITS, { exempt: ["10.0.0.0/8"] });
+  await policy.ban("user=alice", 1_000);
+  const { exempt, knownNetwork, bans, limits } = await policy.explain({ user: "alice" });
+  assert.deepEqual({ exempt, knownNetwork }, { exempt: false, knownNetwork: false });
+  assert.deepEqual(
+    bans.map(({ key }) => key),
+    ["user=alice"],
+  );
+  assert.deepEqual(
+    limits.map(({ limit }) => limit),
+    ["open", "seen"],
+  );
+});
+
+test("a ban that spares known networks is told as passed over there, and nowhere else", async () => {
+  const attacked = {
+    name: "attacked",
+    count: "authFailures",
+    per: ["user"],
+    limit: { points: 1, windowMs: 600_000 },
+    then: { ban: 3_600_000 },
+  } as const;
+  const { policy } = engine([attacked]);
+  await (await policy.attempt(alice)).settle(Promise.resolve());
+  const elsewhere = facts({ user: "Alice", ip: "192.0.2.2" });
+  await guess(policy, elsewhere);
+  const passed = async (who: typeof alice) =>
+    (await policy.explain(who)).bans.map(({ passedOver }) => passedOver);
+  assert.deepEqual(await passed(alice), [true]);
+  assert.equal(await said(policy.attempt(alice)), "yes");
+  assert.deepEqual(await passed(elsewhere), [undefined]);
+  assert.equal(await said(policy.attempt(elsewhere)), "banned");
+});
+
 test("explaining changes nothing", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 12 }), async (looks) => {

@@ -1,4 +1,4 @@
-import type { Ban, Imposed, Sentence } from "./store.ts";
+import type { Ban, Imposed, KeptBan, Sentence } from "./store.ts";
 
 interface Entry {
   readonly by: string;
@@ -18,6 +18,7 @@ export class BanList {
   /** In the order in which they were imposed. */
   readonly #entries = new Map<string, Entry>();
   readonly #maxKeys: number;
+  #changes = 0;
 
   constructor(maxKeys: number) {
     this.#maxKeys = maxKeys;
@@ -25,6 +26,11 @@ export class BanList {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Another number whenever somebody was banned, or not any more, before his time. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** The longest of these bans; `known`: one that spares known networks does not count. */
@@ -58,6 +64,7 @@ export class BanList {
     this.#entries.delete(key);
     const forgetAt = until + (upToMs > ms ? upToMs : 0);
     this.#entries.set(key, { by, until, times, forgetAt, sparesKnown });
+    this.#changes += 1;
     if (this.#entries.size > this.#maxKeys) this.#makeRoom(now);
     return { key, by, ms: length };
   }
@@ -65,8 +72,27 @@ export class BanList {
   /** Whether it held. */
   lift(key: string, now: number): boolean {
     const held = this.#standing(key, now) !== undefined;
-    this.#entries.delete(key);
+    if (this.#entries.delete(key)) this.#changes += 1;
     return held;
+  }
+
+  /** All that is known, as it may be kept elsewhere. */
+  keep(now: number): KeptBan[] {
+    return [...this.#entries]
+      .filter(([, { forgetAt }]) => forgetAt > now)
+      .map(([key, { until, forgetAt, ...rest }]) => ({
+        ...rest,
+        key,
+        leftMs: until - now,
+        forgetInMs: forgetAt - now,
+      }));
+  }
+
+  /** Takes what was kept in the place of all that is known. */
+  restore(kept: readonly KeptBan[], now: number): void {
+    this.#entries.clear();
+    for (const { key, leftMs, forgetInMs, ...rest } of kept.slice(-this.#maxKeys))
+      this.#entries.set(key, { ...rest, until: now + leftMs, forgetAt: now + forgetInMs });
   }
 
   #standing(key: string, now: number): Ban | undefined {

@@ -8,6 +8,7 @@ import type {
   Count,
   CounterStore,
   Imposed,
+  KeptBan,
   Outcome,
   Question,
   Receipt,
@@ -131,6 +132,19 @@ export class MemoryStore implements CounterStore {
   async unban(key: string, counters: readonly string[]): Promise<boolean> {
     for (const counter of counters) this.#counters.forget(counter);
     return this.#bans.lift(key, this.#now());
+  }
+
+  /** Another number whenever bans are not those of before. */
+  get banChanges(): number {
+    return this.#bans.changes;
+  }
+
+  keepBans(): readonly KeptBan[] {
+    return this.#bans.keep(this.#now());
+  }
+
+  restoreBans(kept: readonly KeptBan[]): void {
+    this.#bans.restore(kept, this.#now());
   }
 
   #isKnown(visitor: Visitor | undefined, now: number): boolean {

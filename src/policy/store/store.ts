@@ -71,6 +71,12 @@ export interface Ban {
   readonly times: number;
 }
 
+/** A ban as it is kept while nobody counts: also one that is over, as long as the next would be a repeat of it. */
+export interface KeptBan extends Ban {
+  readonly forgetInMs: number;
+  readonly sparesKnown: boolean;
+}
+
 /** A ban that an asking led to. */
 export interface Imposed {
   readonly key: string;

@@ -1,0 +1,132 @@
+import { inTime } from "../policy/period.ts";
+
+/** A ban as the admin port tells of it. */
+export interface ToldBan {
+  readonly key: string;
+  readonly by: string;
+  readonly leftMs: number;
+  readonly times: number;
+  readonly passedOver?: boolean;
+}
+
+export interface ToldLimit {
+  readonly limit: string;
+  readonly count: string;
+  readonly key: string;
+  readonly taken: number;
+  readonly points: number;
+  readonly windowMs?: number;
+  readonly endsInMs?: number;
+  readonly next: string;
+}
+
+/** What `/api/v1/explain` answers. */
+export interface Told {
+  readonly exempt: boolean;
+  readonly knownNetwork: boolean;
+  readonly bans: readonly ToldBan[];
+  readonly limits: readonly ToldLimit[];
+}
+
+/** What the limit of each count has a say in. */
+const MATTERS: Readonly<Record<string, string>> = {
+  connections: "a new connection",
+  authFailures: "a login",
+  logins: "a login",
+  sessions: "a login",
+  messages: "a message",
+  recipients: "a recipient",
+  bytesIn: "a login",
+  bytesOut: "a login",
+};
+const NEXT: Readonly<Record<string, string>> = {
+  refuse: "would be refused",
+  ban: "would be refused, and leads to a ban",
+  delay: "would have to wait",
+  throttle: "bytes would be slowed down",
+  observe: "would be refused if the limit were enforced",
+  "passed over": "passed over: this network is known for the name",
+};
+const TIMES = ["first", "second", "third", "fourth", "fifth"];
+const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
+const ORDINAL = new Intl.PluralRules("en", { type: "ordinal" });
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** For tired people: what would happen first, then why. */
+export function wordsFor(
+  told: Told,
+  whom: { readonly ip?: string; readonly user?: string },
+  now: Date,
+): string[] {
+  const { bans, limits } = told;
+  const name = [whom.user, whom.ip && `from ${whom.ip}`].filter(Boolean).join(" ");
+  return [
+    `${name}: ${verdict(told)}`,
+    ...(whom.ip !== undefined && whom.user !== undefined ? [network(told.knownNetwork)] : []),
+    ...(bans.length > 0 ? ["", "bans", ...bans.map((ban) => `  ${banWords(ban, now)}`)] : []),
+    "",
+    limits.length > 0 ? "limits" : "no limit counts this",
+    ...limits.map((limit) => `  ${limitWords(limit)}`),
+  ];
+}
+
+/** `ip=203.0.113.5: banned by guesses until 14:32 (38m left), third time`. */
+export function banWords({ key, by, leftMs, times, passedOver }: ToldBan, now: Date): string {
+  const repeat =
+    times > 1 ? `, ${TIMES[times - 1] ?? `${times}${ENDINGS[ORDINAL.select(times)] ?? "th"}`} time` : "";
+  const spared = passedOver ? "; passed over: this network is known for the name" : "";
+  return `${key}: banned by ${by} until ${clock(leftMs, now)} (${inTime(roughly(leftMs))} left)${repeat}${spared}`;
+}
+
+function verdict({ exempt, bans, limits }: Told): string {
+  if (exempt) return "exempt (policy.exempt), so no limit and no ban holds";
+  const [ban] = bans
+    .filter(({ passedOver }) => !passedOver)
+    .toSorted((one, other) => other.leftMs - one.leftMs);
+  if (ban) return `would be refused, banned for ${inTime(roughly(ban.leftMs))} more`;
+  const full = limits.filter(({ next }) => next === "refuse" || next === "ban");
+  if (full.length > 0) {
+    const what = [...new Set(full.map(({ count }) => MATTERS[count] ?? count))].join(", ");
+    return `${what} would be refused${until(full)}`;
+  }
+  return limits.some(({ next }) => next === "delay") ? "would be let in, after a delay" : "would be let in";
+}
+
+function until(full: readonly ToldLimit[]): string {
+  const ends = full.map(({ endsInMs }) => endsInMs);
+  if (ends.some((end) => end === undefined)) return ", until one of those inside leaves";
+  return ` for ${inTime(roughly(Math.max(...(ends as number[]))))} more`;
+}
+
+function network(known: boolean): string {
+  return known
+    ? "the name has signed in from this network lately"
+    : "the name has not signed in from this network lately";
+}
+
+function limitWords({ limit, count, key, taken, points, windowMs, endsInMs, next }: ToldLimit): string {
+  const amount = count.startsWith("bytes") ? size : String;
+  const time = windowMs === undefined ? "at once" : `in ${inTime(windowMs)}`;
+  const anew = endsInMs === undefined ? "" : `, begins anew in ${inTime(roughly(endsInMs))}`;
+  const then = NEXT[next] === undefined ? "" : `; ${NEXT[next]}`;
+  return `${limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
+}
+
+/** Nobody wants milliseconds beside seconds. */
+function roughly(ms: number): number {
+  return ms < 1_000 ? ms : Math.ceil(ms / 1_000) * 1_000;
+}
+
+function size(bytes: number): string {
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
+  return `${Number((bytes / 1024 ** power).toFixed(1))}${UNITS[power]}`;
+}
+
+/** The time of day where the reader is; with the day, unless it is today. */
+function clock(leftMs: number, now: Date): string {
+  const end = new Date(now.getTime() + leftMs);
+  const two = (number: number): string => String(number).padStart(2, "0");
+  const time = `${two(end.getHours())}:${two(end.getMinutes())}`;
+  if (end.toDateString() === now.toDateString()) return time;
+  return `${end.getFullYear()}-${two(end.getMonth() + 1)}-${two(end.getDate())} ${time}`;
+}

@@ -1,0 +1,111 @@
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { KeptBan } from "./store.ts";
+
+/** So many bans are kept, the latest, and no file is longer. */
+const MOST = 100_000;
+const MAX_BYTES = 32 * 1024 * 1024;
+/** Bans that become text at once: nobody waits for more. */
+const CHUNK = 1_000;
+const LONGEST_KEY = 4_096;
+
+/** Why the file cannot be believed. */
+class BrokenFile extends Error {}
+
+/**
+ * The bans in a file; none where there is none. Throws when it cannot be read, or is broken. Times in it are by the
+ * wall clock; where that went back since, a ban lasts no longer than it would have when it was written.
+ */
+export async function readBans(path: string): Promise<readonly KeptBan[] | undefined> {
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
+  const { writtenAt, bans } = Object(parse(text)) as {
+    readonly writtenAt?: unknown;
+    readonly bans?: unknown;
+  };
+  if (!Array.isArray(bans) || bans.length > MOST) throw new BrokenFile("it holds no list of bans");
+  const from = Math.max(Date.now(), time(writtenAt));
+  const kept = bans.map((row) => readRow(Object(row), from));
+  return kept.filter(({ forgetInMs }) => forgetInMs > 0).reverse();
+}
+
+/** Whoever reads, and whenever the power fails: the old bans whole, or these whole. For us alone. */
+export async function writeBans(path: string, kept: readonly KeptBan[]): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const fresh = `${path}.new`;
+  // Left by a crash, perhaps; and nothing is written through a link that somebody laid there.
+  await rm(fresh, { force: true });
+  const file = await open(fresh, "wx", 0o600);
+  try {
+    for await (const chunk of inChunks(kept)) await file.writeFile(chunk);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(fresh, path);
+  const folder = await open(dirname(path));
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** A line for each ban, the latest first. */
+function* inChunks(kept: readonly KeptBan[]): Iterable<string> {
+  const now = Date.now();
+  const latest = kept.slice(-MOST).reverse();
+  let left = MAX_BYTES - CHUNK;
+  yield `{"writtenAt":${JSON.stringify(iso(now))},"bans":[`;
+  for (let at = 0; at < latest.length; at += CHUNK) {
+    const rows = latest.slice(at, at + CHUNK).map((ban) => writeRow(ban, now));
+    const chunk = `${at === 0 ? "" : ","}\n${rows.join(",\n")}`;
+    left -= Buffer.byteLength(chunk);
+    if (left < 0) break;
+    yield chunk;
+  }
+  yield "\n]}\n";
+}
+
+function writeRow({ leftMs, forgetInMs, ...ban }: KeptBan, now: number): string {
+  return JSON.stringify({ ...ban, until: iso(now + leftMs), repeatUntil: iso(now + forgetInMs) });
+}
+
+function readRow(row: Readonly<Record<string, unknown>>, from: number): KeptBan {
+  const { key, by, times, sparesKnown, until, repeatUntil } = row;
+  if (typeof key !== "string" || key.length > LONGEST_KEY || !key.includes("=") || typeof by !== "string")
+    throw new BrokenFile("a ban of nobody");
+  if (!Number.isSafeInteger(times) || (times as number) < 1 || typeof sparesKnown !== "boolean")
+    throw new BrokenFile("a ban that is none");
+  const [leftMs, forgetInMs] = [time(until) - from, time(repeatUntil) - from];
+  return { key, by, times: times as number, sparesKnown, leftMs, forgetInMs };
+}
+
+function time(text: unknown): number {
+  const ms = typeof text === "string" ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(ms)) throw new BrokenFile("a time that is none");
+  return ms;
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // What the parser says would show some of it.
+    throw new BrokenFile("it is not JSON");
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    if ((await stat(path)).size > MAX_BYTES) throw new BrokenFile("it is too large");
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
