@@ -1,4 +1,4 @@
-import { openServices, type Service } from "../app.ts";
+import { openServices, type Service } from "../app/services.ts";
 import type { Config } from "../config/schema.ts";
 import { Refused } from "../refusal.ts";
 import type { UpstreamConnection } from "../upstream/connection.ts";

@@ -1,4 +1,4 @@
-import { openCarrier } from "../app.ts";
+import { openCarrier } from "../app/open-carrier.ts";
 import type { News } from "../supervisor/news.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";

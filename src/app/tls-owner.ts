@@ -1,17 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { type AcmeConfig, type Config, HTTP_CHALLENGE_PORT } from "./config/schema.ts";
-import type { Sharing } from "./redis/sharing.ts";
-import { StartError } from "./supervisor/start-error.ts";
-import type { Logger } from "./telemetry/logger.ts";
-import type { SupervisorMetrics } from "./telemetry/supervisor-metrics.ts";
-import { openAcme } from "./tls/acme/open.ts";
-import type { Acme, AcmeObserver } from "./tls/acme/renewer.ts";
-import { CertificateStore } from "./tls/certificate-store.ts";
-import { CommonTls } from "./tls/common.ts";
-import type { KeyPair } from "./tls/key-pair.ts";
-import { selfSigned } from "./tls/self-signed.ts";
-import { TicketSecret } from "./tls/tickets.ts";
+import { type AcmeConfig, type Config, HTTP_CHALLENGE_PORT } from "../config/schema.ts";
+import type { Sharing } from "../redis/sharing.ts";
+import { StartError } from "../supervisor/start-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
+import { openAcme } from "../tls/acme/open.ts";
+import type { Acme, AcmeObserver } from "../tls/acme/renewer.ts";
+import { CertificateStore } from "../tls/certificate-store.ts";
+import { CommonTls } from "../tls/common.ts";
+import type { KeyPair } from "../tls/key-pair.ts";
+import { selfSigned } from "../tls/self-signed.ts";
+import { TicketSecret } from "../tls/tickets.ts";
 
 /** What one process does for all of them: the secret behind tickets, certificates by ACME, one for trying out. */
 export interface TlsOwner extends AsyncDisposable {

@@ -1,0 +1,101 @@
+import type { Config } from "../config/schema.ts";
+import { BanKeeper, type BanKeeperObserver } from "../policy/store/ban-keeper.ts";
+import { FailoverStore } from "../policy/store/failover.ts";
+import { MemoryStore } from "../policy/store/memory.ts";
+import { RedisStore } from "../policy/store/redis.ts";
+import type { CounterStore } from "../policy/store/store.ts";
+import { connectRedis, type RedisObserver } from "../redis/connection.ts";
+import { openSharing, type Sharing } from "../redis/sharing.ts";
+import { StartError } from "../supervisor/start-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
+
+export interface OpenStore {
+  readonly store: CounterStore;
+  /** Whether several gateways share it, and it is away. */
+  readonly isAlone: () => boolean;
+  readonly sharing?: Sharing;
+  /** Where its bans would end with the process. */
+  readonly keeper?: BanKeeper;
+}
+
+/** Where limits are counted, and what several gateways share by it where they have a secret for that. */
+export async function openStore(
+  { policy: { store, onStoreFailure }, clusterSecret, dataDir }: Config,
+  log: Logger,
+  metrics: SupervisorMetrics,
+  rooms: AsyncDisposableStack,
+): Promise<OpenStore> {
+  if (store === "memory") {
+    metrics.storeUp.set(1);
+    const memory = new MemoryStore();
+    const keeper = rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log)));
+    return { store: memory, isAlone: () => false, keeper };
+  }
+  let failover: FailoverStore | undefined;
+  let alone = false;
+  const connection = await connectRedis(
+    store.redis,
+    watchRedis(log, metrics, (up) => {
+      alone = !up;
+      if (up) failover?.back();
+    }),
+  ).catch((error: Error) => {
+    throw new StartError(`policy.store: ${error.message}`);
+  });
+  rooms.use(connection);
+  failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
+  const opened = { store: failover, isAlone: () => alone };
+  if (clusterSecret === undefined) return opened;
+  return { ...opened, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
+}
+
+function watchBans(log: Logger): BanKeeperObserver {
+  return {
+    notWritten: (path, reason) =>
+      log.error({ path, reason }, "bans cannot be kept: a restart would forget them"),
+    written: (path) => log.info({ path }, "bans are kept again"),
+    ignored: (path, reason) => log.error({ path, reason }, "the file of bans is broken, and ignored"),
+  };
+}
+
+function tellOfForeign(log: Logger): (name: string) => void {
+  const told = new Set<string>();
+  return (name) => {
+    const [what = ""] = name.split(":", 1);
+    if (told.has(what)) return;
+    told.add(what);
+    log.error({ what }, "what another Postern shares cannot be opened: its clusterSecret is another one");
+  };
+}
+
+function watchRedis(log: Logger, metrics: SupervisorMetrics, changed: (up: boolean) => void): RedisObserver {
+  const told = new Map<string, number>();
+  return {
+    up() {
+      changed(true);
+      metrics.storeUp.set(1);
+      log.info("the store answers");
+    },
+    down({ kind, message: reason }) {
+      changed(false);
+      metrics.storeUp.set(0);
+      log.error({ kind, reason }, "the store does not answer; decisions are made without it");
+    },
+    failed(call, { kind, message: reason }) {
+      const now = performance.now();
+      if (now - (told.get(kind) ?? Number.NEGATIVE_INFINITY) < 60_000) return;
+      told.set(kind, now);
+      log.warn({ call, kind, reason }, "the store failed in one question");
+    },
+    settled(call, ms, failure) {
+      if (failure) metrics.storeFailures.inc({ kind: failure.kind });
+      else metrics.storeCalls.observe({ call }, ms / 1000);
+    },
+    evicts: (eviction) =>
+      log.warn(
+        { policy: eviction },
+        "the store throws keys away when it is full, and so forgets counters and bans: set maxmemory-policy noeviction",
+      ),
+  };
+}
