@@ -1,6 +1,6 @@
 import { type Refusal, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
-import { MAX_RESPONSE, runExchange } from "../sasl/exchange.ts";
+import { MAX_RESPONSE_LINE, runExchange } from "../sasl/exchange.ts";
 import type { Session } from "../session/session.ts";
 
 /** Whether a password would cross the network in clear where that is not wanted. */
@@ -43,7 +43,7 @@ export async function authenticateByLines(
     initial,
     async (challenge) => {
       await session.channel.write(`${prompt}${challenge}\r\n`);
-      return (await session.channel.readLine(MAX_RESPONSE)).toString("latin1");
+      return (await session.channel.readLine(MAX_RESPONSE_LINE)).toString("latin1");
     },
     session,
   );

@@ -1,4 +1,4 @@
-import { type Refusal, Refused } from "../refusal.ts";
+import type { Refusal } from "../refusal.ts";
 import { decodeBase64 } from "../wire/base64.ts";
 import type { Credential } from "./credential.ts";
 import { external } from "./external.ts";
@@ -10,7 +10,9 @@ import { plain } from "./plain.ts";
 const MECHANISMS: readonly Mechanism[] = [plain, login, external];
 
 /** RFC 4954 section 4: what a response line must be able to hold, in bytes of base64; all protocols get the same. */
-export const MAX_RESPONSE = 12_288;
+const MAX_RESPONSE = 12_288;
+/** How much of a longer one is read to be refused in words; beyond it the session ends. */
+export const MAX_RESPONSE_LINE = 16 * 1024;
 
 /**
  * One SASL exchange as the server, in the base64 lines that IMAP, POP3, SMTP and ManageSieve share. `initial`
@@ -39,6 +41,6 @@ export async function runExchange(
 
 function decodeResponse(line: string): Buffer | Refusal {
   if (line === "*") return { kind: "cancelled", detail: "the client cancelled its SASL exchange" };
-  if (line.length > MAX_RESPONSE) throw new Refused("tooLong", "a SASL response beyond its limit");
+  if (line.length > MAX_RESPONSE) return { kind: "tooLong", detail: "a SASL response beyond its limit" };
   return decodeBase64(line) ?? { kind: "syntax", detail: "a SASL response that is not base64" };
 }

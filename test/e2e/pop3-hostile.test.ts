@@ -209,6 +209,10 @@ test("77: a cancelled exchange, an unknown mechanism, nonsense and lines too lon
     await client.send("AUTH PLAIN");
     await client.expect("+ ");
     await client.send(`${Buffer.alloc(9216, "a").toString("base64")}a`);
+    await client.expect("-ERR Too long");
+    await client.send("AUTH PLAIN");
+    await client.expect("+ ");
+    await client.send("a".repeat(20_000));
     assert.deepEqual(await client.readToClose(), ["-ERR Too long"]);
   });
   await t.test("another protocol is turned away, with nothing of its own", async () => {

@@ -193,8 +193,11 @@ test("items 20 to 23: what no SASL response is", async (t) => {
     await using client = await door.greetedInTls();
     await talk(client, ["AUTH PLAIN", "334 "], ["A".repeat(12_288), /^(501|535) /], ["NOOP", "250 "]);
     await talk(client, [`AUTH PLAIN ${"A".repeat(12_288)}`, /^(501|535) /], ["NOOP", "250 "]);
-    await client.send(`AUTH PLAIN ${"A".repeat(12_292)}`);
+    await talk(client, [`AUTH PLAIN ${"A".repeat(12_292)}`, "500 5.5.6 "], ["NOOP", "250 "]);
+    await talk(client, ["AUTH PLAIN", "334 "], ["A".repeat(12_292), "500 5.5.6 "], ["NOOP", "250 "]);
+    await client.send(`AUTH PLAIN ${"A".repeat(20_000)}`);
     await client.expect(/^500 5\.5\.[26] /);
+    await client.expectClosed();
   });
   await t.test("= is an empty response, and * takes it back", async () => {
     await using client = await door.greetedInTls();

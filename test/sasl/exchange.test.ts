@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type Refusal, Refused } from "../../src/refusal.ts";
+import type { Refusal } from "../../src/refusal.ts";
 import type { Credential } from "../../src/sasl/credential.ts";
-import { MAX_RESPONSE, runExchange } from "../../src/sasl/exchange.ts";
+import { runExchange } from "../../src/sasl/exchange.ts";
 import { plainResponse } from "../../src/sasl/plain.ts";
 
 const OFFERED = ["PLAIN", "LOGIN"];
@@ -143,14 +143,10 @@ for (const bad of ["!!!", "AAA=AAA=", "_-8=", "Zm9v\rYmFy", "Zm9vY", " Zm9v", "*
 }
 
 test("12,288 bytes of response are read, one more is refused", async () => {
-  assert.equal(MAX_RESPONSE, 12_288);
   const longest = base64(`\0bob\0${"p".repeat(9_216 - 5)}`);
   assert.equal(longest.length, 12_288);
   assert.equal(await kindOf("PLAIN", undefined, [longest]), "badCredential", "read, and nobody's password");
-  await assert.rejects(
-    exchange("PLAIN", undefined, [`${longest}A`]),
-    (error) => error instanceof Refused && error.refusal.kind === "tooLong",
-  );
+  assert.equal(await kindOf("PLAIN", undefined, [`${longest}A`]), "tooLong");
 });
 
 test("mechanisms are those that are offered, and no other", async () => {

@@ -1,5 +1,5 @@
 import { type Refusal, Refused } from "../../refusal.ts";
-import { MAX_RESPONSE, runExchange } from "../../sasl/exchange.ts";
+import { MAX_RESPONSE_LINE, runExchange } from "../../sasl/exchange.ts";
 import type { Login } from "../../session/protocol.ts";
 import type { Session } from "../../session/session.ts";
 import { decodeUtf8 } from "../../wire/text.ts";
@@ -90,7 +90,7 @@ function mayHold(session: Session, name: string): number | Refusal {
     // So that a password that would be refused is not even looked at.
     return needsPrivacy(session)
       ? { kind: "privacyRequired", detail: "AUTHENTICATE before TLS" }
-      : MAX_RESPONSE;
+      : MAX_RESPONSE_LINE;
   }
   if (LATER.has(name)) return { kind: "notSignedIn", detail: "a command before login" };
   return { kind: "syntax", detail: "a literal out of place" };
@@ -182,7 +182,7 @@ async function authenticate(session: Session, { args }: Command): Promise<Outcom
 
 /** RFC 5804 2.1: a client's response is one string; `"*"` takes the exchange back, and so does a bare `*`. */
 async function readResponse(session: Session): Promise<string | Refusal> {
-  const pieces = await readPieces(session, () => MAX_RESPONSE);
+  const pieces = await readPieces(session, () => MAX_RESPONSE_LINE);
   if ("kind" in pieces) return pieces;
   if (pieces.length === 1 && pieces[0]?.toString("latin1") === "*") return "*";
   const response = parseString(pieces);

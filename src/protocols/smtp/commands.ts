@@ -1,5 +1,5 @@
 import { type Refusal, Refused } from "../../refusal.ts";
-import { MAX_RESPONSE } from "../../sasl/exchange.ts";
+import { MAX_RESPONSE_LINE } from "../../sasl/exchange.ts";
 import type { Delivery, Hello, Login, NamedClient } from "../../session/protocol.ts";
 import type { Peer, Session } from "../../session/session.ts";
 import { decodeUtf8 } from "../../wire/text.ts";
@@ -35,7 +35,7 @@ export interface SmtpDelivery extends Delivery {
 const MAX_COMMAND = 510;
 /** MAIL and RCPT may be longer by what their extensions bring: RFC 1870, 3461, 6531. */
 const MAX_ENVELOPE = 998;
-export const MAX_LINE = MAX_RESPONSE + 16;
+export const MAX_LINE = MAX_RESPONSE_LINE + 16;
 /** BDAT octets that are read and forgotten with a refusal. */
 const MAX_DISCARD = 64 * 1024;
 
