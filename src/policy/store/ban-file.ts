@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { readIfThere, replaceFile } from "../../io/whole-file.ts";
 import type { KeptBan } from "./store.ts";
 
 /** So many bans are kept, the latest, and no file is longer. */
@@ -9,21 +10,18 @@ const MAX_BYTES = 32 * 1024 * 1024;
 const CHUNK = 1_000;
 const LONGEST_KEY = 4_096;
 
-/** Why the file cannot be believed. */
-class BrokenFile extends Error {}
-
 /**
  * The bans in a file; none where there is none. Throws when it cannot be read, or is broken. Times in it are by the
  * wall clock; where that went back since, a ban lasts no longer than it would have when it was written.
  */
 export async function readBans(path: string): Promise<readonly KeptBan[] | undefined> {
-  const text = await readIfThere(path);
+  const text = await readIfThere(path, MAX_BYTES);
   if (text === undefined) return undefined;
   const { writtenAt, bans } = Object(parse(text)) as {
     readonly writtenAt?: unknown;
     readonly bans?: unknown;
   };
-  if (!Array.isArray(bans) || bans.length > MOST) throw new BrokenFile("it holds no list of bans");
+  if (!Array.isArray(bans) || bans.length > MOST) throw new Error("it holds no list of bans");
   const from = Math.max(Date.now(), time(writtenAt));
   const kept = bans.map((row) => readRow(Object(row), from));
   return kept.filter(({ forgetInMs }) => forgetInMs > 0).reverse();
@@ -32,23 +30,7 @@ export async function readBans(path: string): Promise<readonly KeptBan[] | undef
 /** Whoever reads, and whenever the power fails: the old bans whole, or these whole. For us alone. */
 export async function writeBans(path: string, kept: readonly KeptBan[]): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const fresh = `${path}.new`;
-  // Left by a crash, perhaps; and nothing is written through a link that somebody laid there.
-  await rm(fresh, { force: true });
-  const file = await open(fresh, "wx", 0o600);
-  try {
-    for await (const chunk of inChunks(kept)) await file.writeFile(chunk);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(fresh, path);
-  const folder = await open(dirname(path));
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await replaceFile(path, inChunks(kept));
 }
 
 /** A line for each ban, the latest first. */
@@ -74,16 +56,16 @@ function writeRow({ leftMs, forgetInMs, ...ban }: KeptBan, now: number): string 
 function readRow(row: Readonly<Record<string, unknown>>, from: number): KeptBan {
   const { key, by, times, sparesKnown, until, repeatUntil } = row;
   if (typeof key !== "string" || key.length > LONGEST_KEY || !key.includes("=") || typeof by !== "string")
-    throw new BrokenFile("a ban of nobody");
+    throw new Error("a ban of nobody");
   if (!Number.isSafeInteger(times) || (times as number) < 1 || typeof sparesKnown !== "boolean")
-    throw new BrokenFile("a ban that is none");
+    throw new Error("a ban that is none");
   const [leftMs, forgetInMs] = [time(until) - from, time(repeatUntil) - from];
   return { key, by, times: times as number, sparesKnown, leftMs, forgetInMs };
 }
 
 function time(text: unknown): number {
   const ms = typeof text === "string" ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new BrokenFile("a time that is none");
+  if (Number.isNaN(ms)) throw new Error("a time that is none");
   return ms;
 }
 
@@ -96,16 +78,6 @@ function parse(text: string): unknown {
     return JSON.parse(text);
   } catch {
     // What the parser says would show some of it.
-    throw new BrokenFile("it is not JSON");
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    if ((await stat(path)).size > MAX_BYTES) throw new BrokenFile("it is too large");
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
+    throw new Error("it is not JSON");
   }
 }

@@ -1,5 +1,6 @@
-import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { chmod, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { readIfThere, replaceFile } from "../../io/whole-file.ts";
 import { type AcmeCertificate, joinPair, readPair } from "./certificate.ts";
 import { newKey } from "./keys.ts";
 
@@ -41,27 +42,29 @@ export class AcmeFolder {
   /** The key that the account at the authority hangs on; made when there is none. */
   async accountKey(): Promise<string> {
     const path = join(this.path, "account.key");
-    const known = await readIfThere(path);
+    const known = await readIfThere(path, MAX_FILE_BYTES);
     if (known !== undefined) return known;
     const key = await newKey("ecdsa");
-    await replaceFile(path, key);
+    await replaceFile(path, [key]);
     return key;
   }
 
   /** The certificate that is there. Throws when the file is broken. */
   async readCertificate(): Promise<AcmeCertificate | undefined> {
-    const text = await readIfThere(this.certificatePath);
+    const text = await readIfThere(this.certificatePath, MAX_FILE_BYTES);
     return text === undefined ? undefined : readPair(text);
   }
 
   async writeCertificate(certificate: AcmeCertificate): Promise<void> {
-    await replaceFile(this.certificatePath, joinPair(certificate));
+    await replaceFile(this.certificatePath, [joinPair(certificate)]);
   }
 
   /** How the last order failed, unless it went well. */
   async readFailure(): Promise<FailedTry | undefined> {
     try {
-      const { at, reason, notBefore } = Object(JSON.parse((await readIfThere(this.#failurePath)) ?? "null"));
+      const { at, reason, notBefore } = Object(
+        JSON.parse((await readIfThere(this.#failurePath, MAX_FILE_BYTES)) ?? "null"),
+      );
       if (typeof at !== "number" || typeof notBefore !== "number") return undefined;
       return { at, notBefore, reason: String(reason) };
     } catch {
@@ -70,42 +73,11 @@ export class AcmeFolder {
   }
 
   async writeFailure(failure: FailedTry | undefined): Promise<void> {
-    if (failure) await replaceFile(this.#failurePath, `${JSON.stringify(failure)}\n`);
+    if (failure) await replaceFile(this.#failurePath, [`${JSON.stringify(failure)}\n`]);
     else await rm(this.#failurePath, { force: true });
   }
 
   get #failurePath(): string {
     return join(this.path, "failed.json");
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    if ((await stat(path)).size > MAX_FILE_BYTES) throw new Error("it is too large");
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-/** Whoever reads, and whenever the power fails: the old content whole, or the new one whole. */
-async function replaceFile(path: string, content: string): Promise<void> {
-  const fresh = `${path}.new`;
-  // Left by a crash, perhaps; and nothing is written through a link that somebody laid there.
-  await rm(fresh, { force: true });
-  const file = await open(fresh, "wx", 0o600);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(fresh, path);
-  const folder = await open(dirname(path));
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -1,0 +1,34 @@
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/** A small file's text, or undefined where there is none. Throws when it cannot be read, or has more than `maxBytes`. */
+export async function readIfThere(path: string, maxBytes: number): Promise<string | undefined> {
+  try {
+    if ((await stat(path)).size > maxBytes) throw new Error("it is too large");
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Whoever reads, and whenever the power fails: the old content whole, or the new one whole. For us alone. */
+export async function replaceFile(path: string, chunks: Iterable<string>): Promise<void> {
+  const fresh = `${path}.new`;
+  // Left by a crash, perhaps; and nothing is written through a link that somebody laid there.
+  await rm(fresh, { force: true });
+  const file = await open(fresh, "wx", 0o600);
+  try {
+    for (const chunk of chunks) await file.writeFile(chunk);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(fresh, path);
+  const folder = await open(dirname(path));
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
