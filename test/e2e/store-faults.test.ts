@@ -158,7 +158,7 @@ test(`a store that is killed, hung, slow, read-only, full or cut off under ${PER
       0.99,
     );
   // The first logins compile the program.
-  await pause(1_500);
+  await pause(PER_SECOND * 15);
 
   for (const fault of FAULTS) {
     await t.test(fault.name, async (t) => {
