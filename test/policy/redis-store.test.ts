@@ -182,7 +182,7 @@ function fresh(imposed: readonly Imposed[], banned: ReadonlySet<string>): readon
 const KEY = fc.constantFrom("a", "b", "c");
 const BUCKET = fc.record({
   key: KEY,
-  points: fc.integer({ min: 1, max: 4 }),
+  points: fc.integer({ min: 0, max: 4 }),
   soft: fc.boolean(),
   cost: fc.integer({ min: 0, max: 2 }),
   kind: fc.constantFrom("seat", "window", "ofName"),
