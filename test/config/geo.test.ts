@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { before, test } from "node:test";
 import { parseConfig } from "../../src/config/load.ts";
 import { asns, countries } from "../support/geo.ts";
@@ -112,6 +113,15 @@ test("a code that no file has is warned of, and the right one is named", () => {
 test("a file that nobody has renewed for long is warned of", () => {
   const said = warnings("geo: { country: old.mmdb }");
   assert.match(said[0] ?? "", /policy\.geo\.country: is \d{4} days old \(found /);
+});
+
+test("what the README shows is taken", async () => {
+  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+  const [, shown = ""] = /```yaml\n(policy:\n {2}geo: .*?)```/s.exec(readme) ?? [];
+  const here = shown.replace(/\S*-Country\.mmdb/, "country.mmdb").replace(/\S*-ASN\.mmdb/, "asn.mmdb");
+  assert.notEqual(here, shown);
+  const result = parseConfig(fileWith({ policy: here }), path, {});
+  assert.deepEqual([...linesOf(result, "problems"), ...linesOf(result, "warnings")], []);
 });
 
 test("none at all needs no period, and is no amount of bytes", () => {

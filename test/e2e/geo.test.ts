@@ -169,6 +169,21 @@ test("a client is where a trusted proxy says that it comes from, by IPv6 too", a
   }
 });
 
+test("where nobody may try a password, a right one is answered as a wrong one", async () => {
+  await using store = await startScriptedBackend({ tls: "none" });
+  await using door = await openDoor({
+    authority: await certificateAuthority(),
+    backends: { store },
+    users: USERS,
+    files: await files(),
+    config: { policy: { exempt: [], geo: GEO, limits: [{ ...abroad("DE"), count: "authFailures" }] } },
+  });
+  assert.equal(await login(door, ABROAD), "NO [AUTHORIZATIONFAILED]");
+  assert.equal(await login(door, ABROAD, "wrong"), "NO [AUTHORIZATIONFAILED]");
+  assert.equal(await login(door, AT_HOME, "wrong"), "NO [AUTHENTICATIONFAILED]");
+  assert.equal(await login(door, AT_HOME), "OK");
+});
+
 test("a server from a forbidden country brings no mail, and hears it for good", async () => {
   await using backend = await startScriptedSmtp({});
   const noMail = { name: "noMail", count: "messages", per: "country", limit: 0, match: { country: "CN" } };
