@@ -55,6 +55,13 @@ test("a database of IPv4 alone knows no IPv6", async () => {
   assert.equal(database.find("2001:db8::1"), "unknown");
 });
 
+test("flat records are read too, as other makers have them", async () => {
+  const record = { country: "Germany", country_code: "DE", asn: "AS64500", as_name: "Example" };
+  const bytes = await mmdb({ networks: { "203.0.113.0/24": record } });
+  assert.equal(new GeoDatabase(bytes, "country").find("203.0.113.9"), "DE");
+  assert.equal(new GeoDatabase(bytes, "asn").find("203.0.113.9"), "AS64500");
+});
+
 test("MaxMind's own reader finds the same", async () => {
   await using folder = await temporaryFolder();
   const path = await folder.write("country.mmdb", await countries(NETWORKS, { recordSize: 28 }));

@@ -6,7 +6,6 @@ use JSON::PP;
 use MaxMind::DB::Writer::Tree;
 
 my %NUMBERS = (autonomous_system_number => 'uint32', geoname_id => 'uint32', latitude => 'double', is_in_european_union => 'boolean');
-my %MAPS = map { $_ => 'map' } qw(country registered_country city continent location names);
 
 my $wanted = decode_json(do { local $/; <STDIN> });
 my $tree = MaxMind::DB::Writer::Tree->new(
@@ -16,7 +15,7 @@ my $tree = MaxMind::DB::Writer::Tree->new(
     languages                => ['en'],
     description              => { en => 'made by a test' },
     remove_reserved_networks => 0,
-    map_key_type_callback    => sub { $NUMBERS{$_[0]} || $MAPS{$_[0]} || 'utf8_string' },
+    map_key_type_callback    => sub { ref $_[1] ? 'map' : $NUMBERS{$_[0]} || 'utf8_string' },
 );
 $tree->insert_network($_->[0], $_->[1]) for @{$wanted->{networks}};
 binmode STDOUT;

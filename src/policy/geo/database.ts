@@ -6,7 +6,8 @@ import { asnName, countryCode, UNKNOWN } from "./names.ts";
 export type GeoKind = "country" | "asn";
 
 interface Asked {
-  readonly path: readonly string[];
+  /** Where makers put it in a record: MaxMind and who does as they do, and those who have flat records. */
+  readonly paths: readonly (readonly string[])[];
   /** The form in which it is counted and compared; undefined for what is none. */
   readonly name: (found: string | number) => string | undefined;
   readonly what: string;
@@ -14,13 +15,13 @@ interface Asked {
 
 const ASKED: Readonly<Record<GeoKind, Asked>> = {
   country: {
-    path: ["country", "iso_code"],
+    paths: [["country", "iso_code"], ["country_code"]],
     name: (found) => (typeof found === "string" ? countryCode(found) : undefined),
     what: "countries",
   },
   asn: {
-    path: ["autonomous_system_number"],
-    name: (found) => (typeof found === "number" ? asnName(found) : undefined),
+    paths: [["autonomous_system_number"], ["asn"]],
+    name: asnName,
     what: "AS numbers",
   },
 };
@@ -59,8 +60,11 @@ export class GeoDatabase {
 
   #nameIn(record: number): string | undefined {
     try {
-      const found = this.#mmdb.read(record, this.#asked.path);
-      return found === undefined ? undefined : this.#asked.name(found);
+      for (const path of this.#asked.paths) {
+        const found = this.#mmdb.read(record, path);
+        if (found !== undefined) return this.#asked.name(found);
+      }
+      return undefined;
     } catch {
       // The file is broken just there.
       return undefined;

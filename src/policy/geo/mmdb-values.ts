@@ -13,7 +13,7 @@ const TYPE = {
 const NUMBERS: ReadonlySet<number> = new Set([TYPE.uint16, TYPE.uint32, TYPE.uint64]);
 
 /** More values than stand before any in a real record: a file that was made to keep us busy does not. */
-const MOST_STEPS = 10_000;
+const MOST_STEPS = 2_000;
 const LONGEST_TEXT = 1_024;
 /** Sizes from 29 on take so many bytes more, and begin with so much. */
 const LONG_SIZES = [0, 29, 285, 65_821];
@@ -62,10 +62,18 @@ export class MmdbValues {
     let next = map.at;
     for (let left = map.size; left > 0; left -= 1) {
       const value = this.#behind(next);
-      if (this.#scalar(next) === name) return value;
+      if (this.#reads(next, name)) return value;
       next = this.#behind(value);
     }
     return undefined;
+  }
+
+  /** Whether a text of ASCII stands there. */
+  #reads(at: number, name: string): boolean {
+    const { type, size, at: first } = this.#follow(at);
+    if (type !== TYPE.text || size !== name.length) return false;
+    this.#need(first, size);
+    return this.#bytes.toString("latin1", first, first + size) === name;
   }
 
   #scalar(at: number): string | number | undefined {
