@@ -110,7 +110,8 @@ function checkThen({ pointer, value: { count, per, then } }: Place, report: Repo
     report.error(`${pointer}/then/upTo`, "is shorter than the first ban", {
       valid: "a duration as long as ban, or longer",
     });
-  if (count === "authFailures" && !per.includes("ip"))
+  const byPlace = per.some((part) => part === "ip" || part === "country" || part === "asn");
+  if (count === "authFailures" && !byPlace)
     report.warn(
       `${pointer}/then`,
       "lets anybody who knows a name ban its user from networks where he has not been before",

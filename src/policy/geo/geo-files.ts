@@ -1,11 +1,13 @@
-import { hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { FileFollower, type FollowerOptions } from "../../io/file-follower.ts";
 import { GeoDatabase, type GeoKind } from "./database.ts";
 import { type GeoPaths, kindsOf, type Places, placesOf } from "./places.ts";
 
 /** Larger than any database of cities. */
-export const MAX_GEO_BYTES = 1024 * 1024 * 1024;
+const MAX_BYTES = 1024 * 1024 * 1024;
+const PIECE = 1024 * 1024;
 
 export interface GeoObserver {
   taken(path: string, type: string, builtAt: Date): void;
@@ -87,7 +89,7 @@ class FollowedDatabase {
         // The whole file is read and looked at before the old one is let go.
         read: async () => {
           const bytes = await readBytes(path);
-          const found = digestOf(bytes);
+          const found = await digestOf(bytes);
           next = found === inUse ? undefined : new GeoDatabase(bytes, kind);
           return found;
         },
@@ -133,14 +135,20 @@ export async function readPlaces(paths: GeoPaths): Promise<Places | undefined> {
 async function readDatabase(path: string, kind: GeoKind): Promise<Read> {
   try {
     const bytes = await readBytes(path);
-    return { database: new GeoDatabase(bytes, kind), digest: digestOf(bytes) };
+    return { database: new GeoDatabase(bytes, kind), digest: await digestOf(bytes) };
   } catch (error) {
     throw new Error(`policy.geo.${kind}: ${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
-function digestOf(bytes: Buffer): string {
-  return hash("sha1", bytes, "base64");
+/** Piece by piece: sessions run meanwhile. */
+async function digestOf(bytes: Buffer): Promise<string> {
+  const hash = createHash("sha256");
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    hash.update(bytes.subarray(at, at + PIECE));
+    await setImmediate();
+  }
+  return hash.digest("base64");
 }
 
 /** Off the event loop: the disk may be slow while sessions run. */
@@ -150,6 +158,6 @@ async function readBytes(path: string): Promise<Buffer> {
   });
   // A pipe would hold one of libuv's threads for ever.
   if (!facts.isFile()) throw new Error("is not a regular file");
-  if (facts.size > MAX_GEO_BYTES) throw new Error(`is larger than ${MAX_GEO_BYTES} bytes`);
+  if (facts.size > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES} bytes`);
   return readFile(path);
 }
