@@ -23,6 +23,8 @@ export interface ToldLimit {
 /** What `/api/v1/explain` answers. */
 export interface Told {
   readonly exempt: boolean;
+  readonly country?: string;
+  readonly asn?: string;
   readonly knownNetwork: boolean;
   readonly bans: readonly ToldBan[];
   readonly limits: readonly ToldLimit[];
@@ -50,6 +52,7 @@ const NEXT: Readonly<Record<string, string>> = {
 const TIMES = ["first", "second", "third", "fourth", "fifth"];
 const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
 const ORDINAL = new Intl.PluralRules("en", { type: "ordinal" });
+const COUNTRIES = new Intl.DisplayNames("en", { type: "region" });
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /** For tired people: what would happen first, then why. */
@@ -62,6 +65,7 @@ export function wordsFor(
   const name = [whom.user, whom.ip && `from ${whom.ip}`].filter(Boolean).join(" ");
   return [
     `${name}: ${verdict(told)}`,
+    ...place(told),
     ...(whom.ip !== undefined && whom.user !== undefined ? [network(told.knownNetwork)] : []),
     ...(bans.length > 0 ? ["", "bans", ...bans.map((ban) => `  ${banWords(ban, now)}`)] : []),
     "",
@@ -93,9 +97,24 @@ function verdict({ exempt, bans, limits }: Told): string {
 }
 
 function until(full: readonly ToldLimit[]): string {
+  if (full.some(({ points }) => points === 0)) return ", and always will be";
   const ends = full.map(({ endsInMs }) => endsInMs);
   if (ends.some((end) => end === undefined)) return ", until one of those inside leaves";
   return ` for ${inTime(roughly(Math.max(...(ends as number[]))))} more`;
+}
+
+function place({ country, asn }: Told): string[] {
+  const parts = [
+    country === undefined ? [] : country === "unknown" ? "in an unknown country" : `in ${inWords(country)}`,
+    asn === undefined ? [] : asn === "unknown" ? "in an unknown AS" : `in ${asn}`,
+  ].flat();
+  return parts.length === 0 ? [] : [`the address is ${parts.join(", ")}`];
+}
+
+/** `DE (Germany)`. */
+function inWords(country: string): string {
+  const name = COUNTRIES.of(country);
+  return name === undefined || name === country ? country : `${country} (${name})`;
 }
 
 function network(known: boolean): string {
@@ -105,10 +124,11 @@ function network(known: boolean): string {
 }
 
 function limitWords({ limit, count, key, taken, points, windowMs, endsInMs, next }: ToldLimit): string {
+  const then = NEXT[next] === undefined ? "" : `; ${NEXT[next]}`;
+  if (points === 0) return `${limit}: none at all for ${key}${then}`;
   const amount = count.startsWith("bytes") ? size : String;
   const time = windowMs === undefined ? "at once" : `in ${inTime(windowMs)}`;
   const anew = endsInMs === undefined ? "" : `, begins anew in ${inTime(roughly(endsInMs))}`;
-  const then = NEXT[next] === undefined ? "" : `; ${NEXT[next]}`;
   return `${limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
 }
 

@@ -71,3 +71,22 @@ test("bytes are told in units that people read", () => {
   const limit = { ...guesses, limit: "down", count: "bytesOut", taken: 1_610_612_736, points: 20 * 2 ** 30 };
   assert.match(lines({ limits: [limit] }).at(-1) ?? "", /^ {2}down: 1\.5GiB of 20GiB in 10m for /);
 });
+
+test("a limit of none at all is told so, and for good", () => {
+  const abroad = { ...guesses, limit: "abroad", count: "logins", taken: 0, points: 0, next: "refuse" };
+  assert.deepEqual(lines({ country: "CN", asn: "AS64500", limits: [abroad] }), [
+    "from 203.0.113.5: a login would be refused, and always will be",
+    "the address is in CN (China), in AS64500",
+    "",
+    "limits",
+    "  abroad: none at all for ip=203.0.113.5; would be refused",
+  ]);
+});
+
+test("where an address is, is told as far as it is looked up", () => {
+  const told = (more: Partial<Told>) => lines({ ...more })[1];
+  assert.equal(told({ country: "unknown" }), "the address is in an unknown country");
+  assert.equal(told({ asn: "unknown" }), "the address is in an unknown AS");
+  assert.equal(told({ country: "NO" }), "the address is in NO (Norway)");
+  assert.equal(told({}), "");
+});
