@@ -5,7 +5,7 @@ import { Clients } from "./clients.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { settled } from "./guess.ts";
 import type { LimitAnswer } from "./limit.ts";
-import { type Facts, partsOf, readKey, showKey, subjectOf } from "./limit-key.ts";
+import { type Facts, partsOf, readKey, type Subject, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
 import { OPERATOR, refusedBy, refusedFor } from "./refusals.ts";
@@ -73,6 +73,14 @@ class Engine implements Policy {
     return this.#pass("recipient", facts);
   }
 
+  /** No limit counts it. */
+  content(): undefined {}
+
+  subject(facts: Facts): Subject | undefined {
+    const { exempt, ip } = this.#clients.find(facts);
+    return exempt ? undefined : subjectOf(facts, ip);
+  }
+
   async attempt(facts: Facts, signal?: AbortSignal, fingerprint?: string): Promise<Attempt> {
     const asked = this.#ask("attempt", facts);
     if (!asked) return NO_ATTEMPT;
@@ -130,8 +138,8 @@ class Engine implements Policy {
   }
 
   #ask(point: AskingPoint, facts: Facts): Asked | undefined {
-    const { exempt, ip } = this.#clients.find(facts);
-    return exempt ? undefined : this.#asking.ask(point, subjectOf(facts, ip));
+    const subject = this.subject(facts);
+    return subject && this.#asking.ask(point, subject);
   }
 
   #pass(point: "message" | "recipient", facts: Facts): Promise<void> | undefined {
@@ -212,6 +220,6 @@ class Engine implements Policy {
 }
 
 /** A tarpit costs a timer, not a worker; a client that leaves ends it. */
-async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { ref: false, ...(signal && { signal }) }).catch(() => {});
 }
