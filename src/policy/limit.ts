@@ -167,3 +167,12 @@ function consequence(then: Consequence): Told {
   if ("delay" in then) return { deed: "delay", ...then };
   return "ban" in then ? { deed: "ban", ...then } : { deed: "throttle", ...then };
 }
+
+/** Whether a subject is one that a `match` means, for whoever counts nothing. */
+export function matcher(match: Match): (subject: Subject) => boolean {
+  const rule = new Rule(
+    { name: "", count: "connections", per: ["ip"], limit: { points: 1 }, match, then: "refuse" },
+    "observe",
+  );
+  return (subject) => rule.concerns(subject);
+}
