@@ -19,17 +19,22 @@ export interface AuthPolicyServer extends AsyncDisposable {
   readonly told: Told[];
   /** The requests of one command. */
   heard(command: "allow" | "report"): Told[];
+  /** How many requests were about this login. */
+  about(login: string): number;
   /** Requests that wait for their answer now, and the most there have ever been. */
   readonly waiting: number;
   readonly mostWaiting: number;
   /** What questions are answered from now on. */
   say(answer: Say): void;
   decide(answer: (told: Told) => Say): void;
+  /** Reports are not answered from now on. */
+  silence(): void;
 }
 
 export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyServer> {
   const told: Told[] = [];
   let decide: (told: Told) => Say = () => first;
+  let silent = false;
   let waiting = 0;
   let mostWaiting = 0;
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -48,6 +53,7 @@ export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyS
     response.on("close", () => {
       waiting -= 1;
     });
+    if (silent && one.command === "report") return;
     if (typeof answer !== "number") return answer(response, one);
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ status: answer, msg: answer < 0 ? "said\nno" : "", r_attrs: {} }));
@@ -63,6 +69,7 @@ export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyS
     url: `http://127.0.0.1:${port}/`,
     told,
     heard: (command) => told.filter((one) => one.command === command),
+    about: (login) => told.filter(({ body }) => body["login"] === login).length,
     get waiting() {
       return waiting;
     },
@@ -74,6 +81,9 @@ export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyS
     },
     decide(answer) {
       decide = answer;
+    },
+    silence() {
+      silent = true;
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
