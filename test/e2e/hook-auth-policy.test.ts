@@ -19,6 +19,7 @@ async function open(url: string, hook: Readonly<Record<string, unknown>> = {}, p
     backends: { backend },
     users: { [USER]: "right", "off@example.org": { password: "right", protocols: ["pop3"] } },
     config: {
+      logging: { level: "trace" },
       policy: {
         exempt: [],
         limits: [],
@@ -45,7 +46,7 @@ async function tries(door: Door, password: string, user = USER): Promise<string>
 }
 
 test("a hook is asked before the password and behind it, and hears how it ended", async () => {
-  await using server = await startAuthPolicyServer();
+  const server = await startAuthPolicyServer();
   await using place = await open(`${server.url}ask?tenant=7`, { apiKey: "key-of-the-hook" });
   const { door } = place;
   await using client = await door.greetedInTls();
@@ -72,16 +73,23 @@ test("a hook is asked before the password and behind it, and hears how it ended"
   assert.deepEqual(report?.body, { ...before?.body, success: true, policy_reject: false });
   assert.equal(report?.query, "?tenant=7&command=report");
 
-  assert.match(await tries(door, "wrong"), /^a NO \[AUTHENTICATIONFAILED\]/);
+  assert.match(await tries(door, "guessed-w0rd"), /^a NO \[AUTHENTICATIONFAILED\]/);
   await eventually("a report", () => server.heard("report").length === 2);
   const failed = server.told.at(-1)?.body ?? {};
   assert.equal(failed["success"], false);
   assert.equal(failed["fail_type"], "credentials");
   assert.equal(failed["policy_reject"], false);
   assert.notEqual(failed["pwhash"], pwhash);
-  await tries(door, "wrong", "nobody@example.org");
+  await tries(door, "guessed-w0rd", "nobody@example.org");
   await eventually("a report", () => server.heard("report").length === 3);
   assert.equal(server.told.at(-1)?.body["fail_type"], "account");
+
+  // Item 115: neither the key, nor what the hash is made of.
+  await server[Symbol.asyncDispose]();
+  assert.match(await tries(door, "right"), /^a OK/);
+  const written = door.gateway.output() + (await door.gateway.metrics());
+  for (const secret of ["key-of-the-hook", NONCE, "guessed-w0rd", "pwhash"])
+    assert.equal(written.includes(secret), false, secret);
 });
 
 test("its hash of a password is the one that a real Dovecot sends", async () => {
