@@ -26,12 +26,12 @@ export function checkHooks(config: Config, report: Report): void {
         valid: "a name of its own",
       });
     const { pointer, value } = hook;
-    if (value.type === "authPolicy") checkAuthPolicy({ pointer, value }, report);
+    if (value.type === "authPolicy") checkAuthPolicy({ pointer, value }, config, report);
     else checkPostfixPolicy({ pointer, value }, report);
   }
 }
 
-function checkAuthPolicy({ pointer, value }: Entry<AuthPolicy>, report: Report): void {
+function checkAuthPolicy({ pointer, value }: Entry<AuthPolicy>, config: Config, report: Report): void {
   const { url, insecure, ca, apiKey, user, password, checkBefore, checkAfter, report: reports } = value;
   checkClearText({ pointer, value: { url, insecure } }, report);
   if (ca !== undefined) checkAuthorities(ca, `${pointer}/ca`, report);
@@ -44,6 +44,8 @@ function checkAuthPolicy({ pointer, value }: Entry<AuthPolicy>, report: Report):
     });
   if (user?.includes(":"))
     report.error(`${pointer}/user`, "cannot be sent by HTTP Basic", { valid: "a name without a colon" });
+  if (report.whole("/timeouts") && value.maxDelay >= config.timeouts.login)
+    report.warn(`${pointer}/maxDelay`, "is as long as timeouts.login: whoever waits so long is sent away");
   if (!checkBefore && !checkAfter && !reports)
     report.error(pointer, "is never asked: checkBefore, checkAfter and report are all false");
 }

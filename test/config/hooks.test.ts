@@ -123,6 +123,11 @@ test("clear text is warned of where it is allowed, and on this machine it is not
   assert.deepEqual(linesOf(parseConfig(fine, path, {}), "warnings"), []);
 });
 
+test("a wait that no login could outlast is warned of", () => {
+  const lines = linesOf(parseConfig(withHooks(wf({ maxDelay: "60s" })), path, {}), "warnings");
+  assert.match(lines.join(), /hooks\[0\]\.maxDelay: is as long as timeouts\.login/);
+});
+
 test("where a policy server is, is read strictly", () => {
   assert.deepEqual(policyServer("policy.internal:10023"), { host: "policy.internal", port: 10_023 });
   assert.deepEqual(policyServer("[::1]:10023"), { host: "::1", port: 10_023 });

@@ -46,7 +46,7 @@ async function tries(door: Door, password: string, user = USER): Promise<string>
 }
 
 test("a hook is asked before the password and behind it, and hears how it ended", async () => {
-  const server = await startAuthPolicyServer();
+  await using server = await startAuthPolicyServer();
   await using place = await open(`${server.url}ask?tenant=7`, { apiKey: "key-of-the-hook" });
   const { door } = place;
   await using client = await door.greetedInTls();

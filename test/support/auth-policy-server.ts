@@ -87,7 +87,7 @@ export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyS
     },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
 }

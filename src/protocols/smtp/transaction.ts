@@ -64,9 +64,7 @@ class MailRelay {
   /** MAIL of the transaction that is open, as far as the client knows. */
   #mail: Envelope | undefined;
   /** Recipients that have gone to the backend in this transaction. */
-  #recipients = 0;
-  /** The last of them. */
-  #recipient: string | undefined;
+  #recipients: string[] = [];
   /** Counts transactions: a reply that comes when the next one is open is not that one's. */
   #turn = 0;
   #chunks: { readonly checker: ChunkChecker; readonly gate: FromGate | undefined } | undefined;
@@ -89,10 +87,7 @@ class MailRelay {
     const begun = said?.current;
     if (begun?.mailTaken) this.#mail = begun.mail;
     else this.#mailRefusal = begun?.reply;
-    if (begun?.reply && isPositive(begun.reply)) {
-      this.#recipients = 1;
-      this.#recipient = begun.recipient;
-    }
+    if (begun?.reply && isPositive(begun.reply)) this.#recipients = [begun.recipient];
   }
 
   async run(): Promise<string> {
@@ -230,33 +225,32 @@ class MailRelay {
     if (!this.#backend.offers.takes(envelope as Envelope)) return this.#refuseEnvelope("parameterNotOffered");
     if (this.#chunks || this.#spoiled) return this.#refuse({ kind: "order", detail: "RCPT behind BDAT" });
     if (this.#mailRefusal) return this.#say(formatReply(this.#mailRefusal));
-    if (this.#recipients >= this.#maxRecipients) return this.#refuseEnvelope("tooManyRecipients");
+    if (this.#recipients.length >= this.#maxRecipients) return this.#refuseEnvelope("tooManyRecipients");
     if (this.#said) {
       const elsewhere = this.#elsewhere(recipient);
       if (typeof elsewhere === "object") return this.#refuse(elsewhere);
       if (elsewhere) return this.#turnTo(this.#said, envelope as Envelope, recipient);
     }
     return this.#allowed(this.#askRecipient(recipient), () => {
-      this.#recipients += 1;
-      this.#recipient = recipient;
+      const recipients = this.#recipients;
+      recipients.push(recipient);
       return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), () => {
-        this.#recipients -= 1;
+        recipients.splice(recipients.lastIndexOf(recipient), 1);
       });
     });
   }
 
   #askRecipient(recipient: string): Promise<void> | undefined {
-    const mail = this.#mail;
-    return mail && this.#desk.recipient(() => mailFacts(this.#session, mail, this.#recipients, recipient));
+    // Without MAIL, the backend has the last word.
+    const mail = this.#mail ?? { address: "", parameters: [] };
+    return this.#desk.recipient(() => mailFacts(this.#session, mail, this.#recipients.length, recipient));
   }
 
   #askContent(): Promise<void> | undefined {
     const mail = this.#mail;
-    const count = this.#recipients;
-    if (!mail || count === 0) return undefined;
-    return this.#desk.content(() =>
-      mailFacts(this.#session, mail, count, count === 1 ? this.#recipient : undefined),
-    );
+    const { length, 0: first } = this.#recipients;
+    if (!mail || length === 0) return undefined;
+    return this.#desk.content(() => mailFacts(this.#session, mail, length, length === 1 ? first : undefined));
   }
 
   /** Goes on when the policy has nothing against it. */
@@ -287,7 +281,7 @@ class MailRelay {
   async #turnTo(said: Said, rcpt: Envelope, recipient: string): Promise<Next> {
     // Only the replies say whether there is a transaction, and whether it has a recipient here.
     await this.#allHeard();
-    if (this.#recipients > 0) return this.#refuseEnvelope("otherBackend");
+    if (this.#recipients.length > 0) return this.#refuseEnvelope("otherBackend");
     const mail = this.#mail;
     if (!mail) return this.#say(reply({ kind: "order", detail: "" }, "command", this.#session.id));
     said.mail = mail;
@@ -345,7 +339,7 @@ class MailRelay {
     if (!chunk) throw new Refused("syntax", "BDAT whose end is not known");
     channel.setDeadline(this.#idleMs, noContent);
     const offered = this.#backend.offers.has("CHUNKING");
-    if (!offered || this.#mail === undefined || this.#recipients === 0 || this.#spoiled) {
+    if (!offered || this.#mail === undefined || this.#recipients.length === 0 || this.#spoiled) {
       await swallow(channel, this.#backend, chunk.size);
       this.#spoiled = this.#mail !== undefined;
       return this.#refuse({ kind: "order", detail: "BDAT out of order" });
@@ -423,8 +417,7 @@ class MailRelay {
     this.#turn += 1;
     this.#mail = undefined;
     this.#mailRefusal = undefined;
-    this.#recipients = 0;
-    this.#recipient = undefined;
+    this.#recipients = [];
     this.#chunks = undefined;
     this.#spoiled = false;
   }
