@@ -71,3 +71,10 @@ test("bytes are told in units that people read", () => {
   const limit = { ...guesses, limit: "down", count: "bytesOut", taken: 1_610_612_736, points: 20 * 2 ** 30 };
   assert.match(lines({ limits: [limit] }).at(-1) ?? "", /^ {2}down: 1\.5GiB of 20GiB in 10m for /);
 });
+
+test("hooks are named, for nobody has asked them", () => {
+  assert.equal(
+    lines({ limits: [guesses], hooks: ["wforce", "greylist"] }).at(-1),
+    "hooks have a say too, and are not asked for this: wforce, greylist",
+  );
+});

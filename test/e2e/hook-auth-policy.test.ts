@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { startAuthPolicyServer } from "../support/auth-policy-server.ts";
 import { certificateAuthority } from "../support/certificates.ts";
@@ -190,4 +191,33 @@ test("a tarpit makes a client wait, not longer than it may, and ends when the cl
   await long.door.gateway.metricIs("postern_hook_total", 1, { hook: "wf", answer: "delayed" });
   client.vanish();
   await long.door.gateway.metricIs("postern_sessions_open", 0);
+});
+
+test("a reload brings hooks and takes them away, and lets go of their servers", async () => {
+  await using server = await startAuthPolicyServer(-1);
+  await using place = await open(server.url, {}, { hooks: [] });
+  const { gateway } = place.door;
+  const reload = async (policy: object): Promise<void> => {
+    const file = gateway.folder.at("postern.yaml");
+    const config = JSON.parse(await readFile(file, "utf8"));
+    const before = gateway.log().length;
+    await writeFile(file, JSON.stringify({ ...config, policy: { ...config.policy, ...policy } }));
+    gateway.signal("SIGHUP");
+    await eventually("the reload", () =>
+      gateway
+        .log()
+        .slice(before)
+        .some(({ msg }) => String(msg).startsWith("reloaded")),
+    );
+  };
+  assert.match(await tries(place.door, "right"), /^a OK/);
+  assert.equal(server.told.length, 0);
+  await reload({ hooks: [{ type: "authPolicy", name: "wf", url: server.url, nonce: NONCE }] });
+  assert.match(await tries(place.door, "right"), /AUTHENTICATIONFAILED/);
+  const told = JSON.parse((await gateway.admin("/api/v1/explain?ip=127.0.0.66")).body);
+  assert.deepEqual(told.hooks, ["wf"]);
+  assert.equal(server.heard("allow").length, 1, "and explain asks nobody");
+  await reload({ hooks: [] });
+  assert.match(await tries(place.door, "right"), /^a OK/);
+  await eventually("no connection to be kept", async () => (await server.connections()) === 0);
 });

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { promisify } from "node:util";
 
 /** One request as it came. */
 export interface Told {
@@ -24,6 +25,8 @@ export interface AuthPolicyServer extends AsyncDisposable {
   /** Requests that wait for their answer now, and the most there have ever been. */
   readonly waiting: number;
   readonly mostWaiting: number;
+  /** Connections that are open now. */
+  connections(): Promise<number>;
   /** What questions are answered from now on. */
   say(answer: Say): void;
   decide(answer: (told: Told) => Say): void;
@@ -76,6 +79,7 @@ export async function startAuthPolicyServer(first: Say = 0): Promise<AuthPolicyS
     get mostWaiting() {
       return mostWaiting;
     },
+    connections: promisify(server.getConnections.bind(server)),
     say(answer) {
       decide = () => answer;
     },
