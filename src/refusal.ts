@@ -21,6 +21,8 @@ export interface Refusal {
     | "tooFast"
     /** The peer or the user is banned for a time. */
     | "banned"
+    /** A policy server that the operator asks does not want this mail. */
+    | "mailRefused"
     /** A password was offered, or asked for, before TLS. */
     | "privacyRequired"
     /** A command that needs a login first. */
@@ -55,8 +57,17 @@ export interface Refusal {
   readonly retryAfterMs?: number;
   /** What a backend said to this client itself, in the client's own protocol, as whole lines: it hears just that. */
   readonly verbatim?: string;
+  /** What a policy server has the client of a mail told, in SMTP's terms: one short line of printable ASCII. */
+  readonly told?: Told;
   /** Of a wrong credential: nobody has this name. For the policy alone; whoever is told would learn who exists. */
   readonly unknownName?: boolean;
+}
+
+export interface Told {
+  readonly code: number;
+  /** RFC 3463. */
+  readonly enhanced: string;
+  readonly text: string;
 }
 
 /** What only mail on its way is refused for: no reason to end a session, or to try again as somebody else. */
@@ -87,15 +98,22 @@ export class Refused extends Error {
   constructor(
     kind: Refusal["kind"],
     detail: string,
-    more: { retryAfterMs?: number; verbatim?: string; unknownName?: boolean; cause?: unknown } = {},
+    more: {
+      retryAfterMs?: number;
+      verbatim?: string;
+      told?: Told;
+      unknownName?: boolean;
+      cause?: unknown;
+    } = {},
   ) {
     super(`${kind}: ${detail}`, "cause" in more ? { cause: more.cause } : undefined);
-    const { retryAfterMs, verbatim, unknownName } = more;
+    const { retryAfterMs, verbatim, told, unknownName } = more;
     this.refusal = {
       kind,
       detail,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
       ...(verbatim !== undefined && { verbatim }),
+      ...(told && { told }),
       ...(unknownName && { unknownName }),
     };
   }

@@ -4,6 +4,8 @@ import { type Accept, Door, type HeaderOutcome } from "../listen/door.ts";
 import { createPolicy, type Policy } from "../policy/engine.ts";
 import type { GeoFiles } from "../policy/geo/geo-files.ts";
 import type { Places } from "../policy/geo/places.ts";
+import type { Guard } from "../policy/hooks/guard.ts";
+import { withHooks } from "../policy/hooks/hooked-policy.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import type { CounterStore } from "../policy/store/store.ts";
 import { Refused } from "../refusal.ts";
@@ -28,6 +30,7 @@ import type { CommonTls } from "../tls/common.ts";
 import { CapabilityBoard, type Offer } from "../upstream/capabilities.ts";
 import { startLearning } from "../upstream/learning.ts";
 import { printable } from "../wire/printable.ts";
+import { openHooks } from "./hooks.ts";
 import {
   makeFrontend,
   makeRelay,
@@ -88,6 +91,7 @@ const ON_THE_WAY = 1_000;
 /** The rooms of one configuration, with the sessions that are in them. */
 interface Generation {
   readonly policy: Policy;
+  readonly hooks: readonly Guard[];
   readonly certificates: CertificateStore;
   readonly logLevel: Config["logging"]["level"];
   has(listener: string): boolean;
@@ -111,6 +115,7 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
       ...answers.values(),
       ...generations.values().flatMap(({ policy }) => policy.answers()),
     ],
+    hooks: () => generations.values().flatMap(({ hooks }) => hooks),
   });
   const headers = createHeaderReports(log, metrics);
   const recorder = createRecorder(log, metrics, live, headers, (session) =>
@@ -178,7 +183,8 @@ async function openGeneration(
   const { metrics, recorder, headers, backend, offers } = premises;
   await using rooms = new AsyncDisposableStack();
   const places = await openPlaces(config, premises, rooms);
-  const policy = makePolicy(config, premises, places);
+  const hooks = openHooks(config, premises, rooms);
+  const policy = withHooks(makePolicy(config, premises, places), hooks);
   const certificates = await openCertificates(config, premises, rooms);
   const auth = await openAuth(config, premises, rooms);
   const board = new CapabilityBoard();
@@ -238,6 +244,7 @@ async function openGeneration(
   };
   const generation: Generation = {
     policy,
+    hooks,
     certificates,
     logLevel: config.logging.level,
     has: (name) => doors.has(name),

@@ -3,10 +3,11 @@ import { imap } from "../protocols/imap/index.ts";
 import { pop3 } from "../protocols/pop3/index.ts";
 import { sieve } from "../protocols/sieve/index.ts";
 import { smtp, submission } from "../protocols/smtp/index.ts";
+import { clientFacts } from "../session/client-facts.ts";
 import type { Protocol } from "../session/protocol.ts";
 import type { Rooms } from "../session/run-session.ts";
 import { type Endpoint, endpointConnector } from "../upstream/connector.ts";
-import { clientFacts, Introduction } from "../upstream/identity.ts";
+import { Introduction } from "../upstream/identity.ts";
 import type { Asked } from "../upstream/learning.ts";
 import { signInAs } from "../upstream/sign-in.ts";
 

@@ -28,6 +28,7 @@ export interface Told {
   readonly knownNetwork: boolean;
   readonly bans: readonly ToldBan[];
   readonly limits: readonly ToldLimit[];
+  readonly hooks?: readonly string[];
 }
 
 /** What the limit of each count has a say in. */
@@ -61,7 +62,7 @@ export function wordsFor(
   whom: { readonly ip?: string; readonly user?: string },
   now: Date,
 ): string[] {
-  const { bans, limits } = told;
+  const { bans, limits, hooks = [] } = told;
   const name = [whom.user, whom.ip && `from ${whom.ip}`].filter(Boolean).join(" ");
   return [
     `${name}: ${verdict(told)}`,
@@ -71,6 +72,9 @@ export function wordsFor(
     "",
     limits.length > 0 ? "limits" : "no limit counts this",
     ...limits.map((limit) => `  ${limitWords(limit)}`),
+    ...(hooks.length > 0
+      ? ["", `hooks have a say too, and are not asked for this: ${hooks.join(", ")}`]
+      : []),
   ];
 }
 

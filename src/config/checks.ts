@@ -3,6 +3,7 @@ import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import { type Entry, entriesOf } from "./entries.ts";
 import { readTextFile } from "./files.ts";
 import { checkGeo } from "./geo-checks.ts";
+import { checkHooks } from "./hook-checks.ts";
 import { checkLimit } from "./limit-checks.ts";
 import { checkRedis } from "./redis-checks.ts";
 import type { Report } from "./report.ts";
@@ -26,6 +27,7 @@ export function checkAcross(config: Config, report: Report): void {
   checkRoutes(config, report);
   checkPolicy(config, report);
   checkGeo(config, report);
+  checkHooks(config, report);
   checkRedis(config, report);
   checkAdmin(config, listeners, report);
 }

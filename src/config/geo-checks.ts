@@ -9,22 +9,29 @@ const DAY = 86_400_000;
 /** Makers of such files write new ones each week or month. */
 const OLD = 90 * DAY;
 
-/** What of a limit goes by which file. */
+/** What of a limit or a hook goes by which file. */
 const GOES_BY = {
   country: ["country", "notCountry"],
   asn: ["asn", "notAsn"],
 } as const satisfies Readonly<Record<GeoKind, readonly (keyof LimitConfig["match"])[]>>;
 const KINDS = Object.keys(GOES_BY) as GeoKind[];
 
-/** The files that say where addresses are, and the limits that go by them. */
+/** A limit or a hook. */
+type GoesByPlace = Pick<LimitConfig, "match"> & Partial<Pick<LimitConfig, "per">>;
+
+/** The files that say where addresses are, and the limits and hooks that go by them. */
 export function checkGeo({ policy }: Config, report: Report): void {
   if (!policy || !report.whole("/policy/geo")) return;
+  const users: readonly Entry<GoesByPlace>[] = [
+    ...entriesOf(policy.limits, "/policy/limits", report),
+    ...entriesOf(policy.hooks, "/policy/hooks", report),
+  ];
   for (const kind of KINDS) {
     const path = policy.geo[kind];
     if (path !== undefined) checkDatabase(path, kind, report);
-    else for (const limit of entriesOf(policy.limits, "/policy/limits", report)) lacks(kind, limit, report);
+    else for (const user of users) lacks(kind, user, report);
   }
-  for (const limit of entriesOf(policy.limits, "/policy/limits", report)) checkCountries(limit, report);
+  for (const user of users) checkCountries(user, report);
 }
 
 function checkDatabase(path: string, kind: GeoKind, report: Report): void {
@@ -39,16 +46,16 @@ function checkDatabase(path: string, kind: GeoKind, report: Report): void {
   }
 }
 
-function lacks(kind: GeoKind, { pointer, value }: Entry<LimitConfig>, report: Report): void {
+function lacks(kind: GeoKind, { pointer, value }: Entry<GoesByPlace>, report: Report): void {
   const message = `needs policy.geo.${kind}, which is not there`;
   const valid = `${kind}: PATH of a file in MaxMind's format (.mmdb) under policy.geo`;
-  if (value.per.includes(kind)) report.error(`${pointer}/per`, message, { found: kind, valid });
+  if (value.per?.includes(kind)) report.error(`${pointer}/per`, message, { found: kind, valid });
   for (const key of GOES_BY[kind])
     if (value.match[key] !== undefined) report.error(`${pointer}/match/${key}`, message, { valid });
 }
 
 /** A code that is in no such file matches nobody, and its negative everybody. */
-function checkCountries({ pointer, value: { match } }: Entry<LimitConfig>, report: Report): void {
+function checkCountries({ pointer, value: { match } }: Entry<GoesByPlace>, report: Report): void {
   for (const key of GOES_BY.country)
     for (const code of match[key] ?? []) {
       const meant = meantBy(code.toUpperCase());

@@ -118,7 +118,27 @@ function checkThen({ pointer, value: { count, per, then } }: Place, report: Repo
     );
 }
 
-function checkListeners({ pointer, value }: Place, config: Config, report: Report): void {
+/** The same for whatever else has a `match`; `possible`: the protocols that it can mean. */
+export function checkMatch(
+  { pointer, value }: { readonly pointer: string; readonly value: Pick<LimitConfig, "match"> },
+  possible: readonly Protocol[],
+  config: Config,
+  report: Report,
+): void {
+  const senseless = (value.match.protocol ?? []).filter((protocol) => !possible.includes(protocol));
+  if (senseless.length > 0)
+    report.error(`${pointer}/match/protocol`, "is nothing that this could be asked about", {
+      found: senseless.join(", "),
+      valid: possible.join(", "),
+    });
+  checkListeners({ pointer, value }, config, report);
+}
+
+function checkListeners(
+  { pointer, value }: { readonly pointer: string; readonly value: Pick<LimitConfig, "match"> },
+  config: Config,
+  report: Report,
+): void {
   if (!report.whole("/listeners")) return;
   const names = config.listeners.map(({ name }) => name);
   const unknown = (value.match.listener ?? []).filter((name) => !names.includes(name));

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
+import { policyServer } from "./policy-server.ts";
 import { ConfigSchema } from "./schema.ts";
 import { ANNOTATIONS, asWritten, type SchemaNode } from "./schema-node.ts";
 import { LONGEST_PERIOD_MS, parseDuration, parseLimit } from "./units.ts";
@@ -39,6 +40,8 @@ const FORMATS: Record<string, (text: string) => boolean> = {
   period: (text) => (parseDuration(text, LONGEST_PERIOD_MS) ?? 0) > 0,
   "duration-short": (text) => (parseDuration(text, 10_000) ?? 0) > 0,
   "https-url": isHttpsUrl,
+  "http-url": isHttpUrl,
+  "policy-server": (text) => policyServer(text) !== undefined,
   "redis-url": isRedisUrl,
   place: (text) => URL.canParse(`redis://${text}`) && /^[^/?#@]+:[0-9]+$/.test(text),
   "certificate-name": isCertificateName,
@@ -72,8 +75,14 @@ function isHostName(text: string): boolean {
 }
 
 function isHttpsUrl(text: string): boolean {
+  return isHttpUrl(text) && new URL(text).protocol === "https:";
+}
+
+/** Without what would stand in a log or a dump, and without what no server would see. */
+function isHttpUrl(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  return url?.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
+  if (!url || !["https:", "http:"].includes(url.protocol)) return false;
+  return url.username === "" && url.password === "" && url.hash === "";
 }
 
 /** What we read of it, and nothing that would be passed over in silence. */

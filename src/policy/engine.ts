@@ -6,7 +6,7 @@ import { type Explanation, explain } from "./explain.ts";
 import type { Place } from "./geo/places.ts";
 import { settled } from "./guess.ts";
 import type { LimitAnswer } from "./limit.ts";
-import { type Facts, partsOf, readKey, showKey, subjectOf } from "./limit-key.ts";
+import { type Facts, partsOf, readKey, type Subject, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
 import { OPERATOR, refusedBy, refusedFor } from "./refusals.ts";
@@ -74,6 +74,14 @@ class Engine implements Policy {
     return this.#pass("recipient", facts);
   }
 
+  /** No limit counts it. */
+  content(): undefined {}
+
+  subject(facts: Facts): Subject | undefined {
+    const client = this.#clients.find(facts);
+    return client.exempt ? undefined : subjectOf(facts, client);
+  }
+
   async attempt(facts: Facts, signal?: AbortSignal, fingerprint?: string): Promise<Attempt> {
     const asked = this.#ask("attempt", facts);
     if (!asked) return NO_ATTEMPT;
@@ -134,8 +142,8 @@ class Engine implements Policy {
   }
 
   #ask(point: AskingPoint, facts: Facts): Asked | undefined {
-    const client = this.#clients.find(facts);
-    return client.exempt ? undefined : this.#asking.ask(point, subjectOf(facts, client));
+    const subject = this.subject(facts);
+    return subject && this.#asking.ask(point, subject);
   }
 
   #pass(point: "message" | "recipient", facts: Facts): Promise<void> | undefined {
@@ -216,6 +224,6 @@ class Engine implements Policy {
 }
 
 /** A tarpit costs a timer, not a worker; a client that leaves ends it. */
-async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (ms > 0) await delay(ms, undefined, { ref: false, ...(signal && { signal }) }).catch(() => {});
 }

@@ -1,8 +1,9 @@
 import type { Metered } from "./byte-meter.ts";
 import type { Explanation } from "./explain.ts";
 import type { Place, Places } from "./geo/places.ts";
+import type { MailDetails, TryDetails } from "./hooks/hook.ts";
 import type { Limit, LimitAnswer } from "./limit.ts";
-import type { Facts } from "./limit-key.ts";
+import type { Facts, Subject } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Ban, CounterStore } from "./store/store.ts";
 
@@ -24,21 +25,30 @@ export interface Policy {
   connection(facts: Facts, signal?: AbortSignal): Promise<AsyncDisposable>;
   /**
    * May this peer try a password for this name? Asked before anybody looks at it. The fingerprint stands for the
-   * password, so that the same wrong one again is no new guess.
+   * password, so that the same wrong one again is no new guess. Details are made for hooks, where there are any.
    */
-  attempt(facts: Facts, signal?: AbortSignal, fingerprint?: string): Promise<Attempt>;
+  attempt(
+    facts: Facts,
+    signal?: AbortSignal,
+    fingerprint?: string,
+    details?: () => TryDetails,
+  ): Promise<Attempt>;
   /** May this user, now known, enter? Asked when his backend is known too. */
   login(facts: Facts, signal?: AbortSignal): Promise<Entrance>;
   /** May this session begin one more message? Undefined where no limit has anything to say. */
   message(facts: Facts): Promise<void> | undefined;
   /** May it name one more recipient? */
-  recipient(facts: Facts): Promise<void> | undefined;
+  recipient(facts: Facts, details?: () => MailDetails): Promise<void> | undefined;
+  /** May this message's content come? */
+  content(facts: Facts, details?: () => MailDetails): Promise<void> | undefined;
   /** Counts a session's bytes from now on, once a second; where it `stops`, a limit ends it or slows it down. */
   watch(session: Metered, stops: boolean): void;
   /** Counts what it has moved so far, now. */
   meter(session: Metered): void;
   /** Where this client is, as far as files for that are configured. */
   place(facts: Pick<Facts, "ip" | "claimed">): Place;
+  /** Whom these facts mean, to be compared; undefined for somebody who is exempt. */
+  subject(facts: Facts): Subject | undefined;
   /** Every limit and ban that these facts meet, and what would happen now. Changes nothing. */
   explain(facts: ExplainedFacts): Promise<Explanation>;
   bans(): Promise<readonly Ban[]>;

@@ -1,12 +1,17 @@
 import type { Channel } from "../io/channel.ts";
+import type { MailFacts } from "../policy/hooks/hook.ts";
 import type { EnvelopeRefusal, Refusal } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
 import type { Peer, Session } from "./session.ts";
+
+export type { MailFacts };
 
 /** A complete try to come in, as one protocol read it; a protocol adds what its reply needs (IMAP: the tag). */
 export interface Entry {
   readonly credential?: Credential;
   readonly recipient?: string;
+  /** The message that the recipient belongs to. */
+  readonly message?: () => MailFacts;
   /** Whether the message that the recipient belongs to has been counted already. */
   readonly counted?: boolean;
   /** No try yet: a trusted proxy has said who its client is, and the session begins anew for that one. */
@@ -27,6 +32,7 @@ export interface NamedClient extends Entry {
 /** Another server's first recipient, whole: nobody signs in, and the address says where it goes. */
 export interface Delivery extends Entry {
   readonly recipient: string;
+  readonly message: () => MailFacts;
 }
 
 /** What a protocol that looks on after login may ask on the way; each rejects with Refused, or has nothing to ask. */
@@ -34,7 +40,9 @@ export interface Desk {
   /** May this session begin one more message? */
   message(): Promise<void> | undefined;
   /** May this session name one more recipient? */
-  recipient(): Promise<void> | undefined;
+  recipient(message: () => MailFacts): Promise<void> | undefined;
+  /** May this message's content come? */
+  content(message: () => MailFacts): Promise<void> | undefined;
   /** The backend of another recipient. */
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */
@@ -77,6 +85,8 @@ export interface ClientFacts {
   };
   /** How it named itself in SMTP. */
   readonly hello?: Hello;
+  /** What it said of itself by ID in IMAP. */
+  readonly device?: string;
   /** Who has signed in, by the name at the backend, where the backend is to believe us. */
   readonly login?: string;
 }
@@ -128,6 +138,8 @@ export interface Protocol<L extends Entry = Entry> {
   refuse(session: Session, refusal: Refusal, login: L | undefined, final: boolean): Promise<void>;
   /** How the client named itself, where the protocol has clients do so. */
   helloOf?(session: Session): Hello | undefined;
+  /** What the client said of itself, where the protocol has clients do so. */
+  deviceOf?(session: Session): string | undefined;
   /** Opens the conversation with a backend far enough to know its capabilities, TLS included. */
   openUpstream(upstream: UpstreamLine): Promise<readonly string[]>;
   /** Signs in at an opened backend, or delivers there; returns what it offers from now on, where it says so. */

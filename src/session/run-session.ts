@@ -1,8 +1,10 @@
 import type { Identity } from "../auth/identity.ts";
 import { ChannelClosed } from "../io/channel.ts";
 import type { Entrance, Policy } from "../policy/engine.ts";
+import type { Caller, MailDetails, MailFacts } from "../policy/hooks/hook.ts";
 import { endsSession, Refused } from "../refusal.ts";
 import type { Credential } from "../sasl/credential.ts";
+import { clientFacts } from "./client-facts.ts";
 import type { Desk, Entry, SignIn, UpstreamLine } from "./protocol.ts";
 import { Seat } from "./seat.ts";
 import type { Session } from "./session.ts";
@@ -115,7 +117,8 @@ function carry(session: Session, upstream: Upstream, rooms: Rooms): Promise<stri
 function makeDesk(session: Session, rooms: Rooms): Desk {
   return {
     message: () => rooms.policy.message(session.facts),
-    recipient: () => rooms.policy.recipient(session.facts),
+    recipient: (message) => rooms.policy.recipient(session.facts, () => mailDetails(session, message)),
+    content: (message) => rooms.policy.content(session.facts, () => mailDetails(session, message)),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
     refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
     delivered(accepted) {
@@ -199,12 +202,13 @@ interface Way {
 }
 
 /** Another server's message begins: whether it may, and where its recipient's mail goes. */
-async function takeIn(session: Session, { recipient = "", counted }: Entry, rooms: Rooms): Promise<Way> {
+async function takeIn(session: Session, entry: Entry, rooms: Rooms): Promise<Way> {
+  const { recipient = "", counted, message } = entry;
   session.enter("routing");
   const route = rooms.router.routeRecipient(recipient, session.protocol.name);
   session.backend = route.backend;
   if (!counted) await rooms.policy.message(session.facts);
-  await rooms.policy.recipient(session.facts);
+  await rooms.policy.recipient(session.facts, message && (() => mailDetails(session, message)));
   return { route };
 }
 
@@ -218,8 +222,12 @@ async function letIn(
   const { protocol } = session;
   const { ip, claimed = false } = session.facts;
   session.user = credential.authcid;
+  session.mechanism = credential.mechanism;
   const fingerprint = rooms.auth.fingerprint(credential);
-  const attempt = await rooms.policy.attempt(session.facts, session.signal, fingerprint);
+  const attempt = await rooms.policy.attempt(session.facts, session.signal, fingerprint, () => ({
+    caller: callerOf(session),
+    password: credential.password,
+  }));
   const identity = await attempt.settle(
     rooms.auth.authenticate(credential, { address: ip, claimed, protocol: protocol.name }, session.signal),
   );
@@ -231,6 +239,17 @@ async function letIn(
   const entrance = held.use(await rooms.policy.login(session.facts, session.signal));
   return { route, entrance, signIn: rooms.connector.signIn(route, credential, identity) };
 }
+
+/** Of whom a hook hears. */
+function callerOf(session: Session): Caller {
+  const { mechanism } = session;
+  return { ...clientFacts(session), ...(mechanism !== undefined && { mechanism }) };
+}
+
+const mailDetails = (session: Session, message: () => MailFacts): MailDetails => ({
+  caller: callerOf(session),
+  mail: message(),
+});
 
 /** Ends a session that cannot go on: with its protocol's words where it still listens for them. */
 async function sayWhy(session: Session, rooms: Rooms, error: unknown): Promise<string> {

@@ -116,6 +116,8 @@ export class Session {
   /** Milliseconds that each stage took, for those that are over. */
   readonly stages: Partial<Record<Stage, number>> = {};
   user: string | undefined;
+  /** By which SASL mechanism somebody has tried to sign in last. */
+  mechanism: string | undefined;
   backend: string | undefined;
   /** Whether the client has heard OK: from then on nothing may be said in its protocol but by the backend. */
   accepted = false;

@@ -40,6 +40,7 @@ export class PolicyDesk implements PolicyControl {
     this.#policy = this.#open();
   }
 
+  /** Hooks are named, not asked: their servers would count it as a try. */
   async explain(whom: Whom): Promise<PolicyAnswer> {
     const { ip, protocol, listener, ...others } = whom;
     const problems = this.#problemsIn(others);
@@ -56,7 +57,8 @@ export class PolicyDesk implements PolicyControl {
       ...whom,
       ...(port && { protocol: port.protocol }),
     });
-    return this.#tell({ ...told, bans: bans.map(dated) });
+    const hooks = this.#config.policy.hooks.map(({ name }) => name);
+    return this.#tell({ ...told, bans: bans.map(dated), ...(hooks.length > 0 && { hooks }) });
   }
 
   async bans(limit: number): Promise<PolicyAnswer> {

@@ -4,12 +4,16 @@ import { countedOf, type Snapshot } from "./snapshot.ts";
 /** Seconds; from a password check in the cache to a backend that makes one wait. */
 const STAGE_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 
+/** Seconds; a client waits for a hook. */
+const HOOK_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10];
+
 /** What is read where it lives when Prometheus asks, and costs nothing before. */
 export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
   seats(): number;
   certificates(): Iterable<{ name: string; expiresAt: Date }>;
   limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
+  hooks(): Iterable<{ readonly name: string; readonly pending: number; readonly resting: boolean }>;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -85,6 +89,25 @@ export function createMetrics(readings: Readings) {
     labelNames: ["listener", "cause"] as const,
     registers,
   });
+  const hookAnswers = new Counter({
+    name: "postern_hook_total",
+    help: "What hooks answered: allowed, refused, delayed or wouldRefuse; or why they did not: timeout, connect, broken, tooLarge, status, malformed, busy or resting.",
+    labelNames: ["hook", "answer"] as const,
+    registers,
+  });
+  const hookDuration = new Histogram({
+    name: "postern_hook_duration_seconds",
+    help: "Time until a hook that was asked answered, or was given up.",
+    labelNames: ["hook"] as const,
+    buckets: HOOK_BUCKETS,
+    registers,
+  });
+  const hookReports = new Counter({
+    name: "postern_hook_reports_total",
+    help: "Reports to hooks: sent, failed, or dropped because too many were on their way.",
+    labelNames: ["hook", "outcome"] as const,
+    registers,
+  });
   const bytesOfClosed = new Map<string, { in: number; out: number }>();
 
   new Gauge({
@@ -106,6 +129,26 @@ export function createMetrics(readings: Readings) {
     registers,
     collect() {
       this.set(readings.seats());
+    },
+  });
+  new Gauge({
+    name: "postern_hook_pending",
+    help: "Questions to hooks that wait for an answer now.",
+    labelNames: ["hook"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { name: hook, pending } of readings.hooks()) this.inc({ hook }, pending);
+    },
+  });
+  new Gauge({
+    name: "postern_hook_resting",
+    help: "Processes in which a hook is not asked for now, because it has not answered.",
+    labelNames: ["hook"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { name: hook, resting } of readings.hooks()) this.inc({ hook }, resting ? 1 : 0);
     },
   });
   new Gauge({
@@ -159,6 +202,9 @@ export function createMetrics(readings: Readings) {
     failures,
     handshakes,
     handshakeFailures,
+    hookAnswers,
+    hookDuration,
+    hookReports,
     /** Only what is counted: levels, as of handles that are open, can cost much to read. */
     counted: (): Promise<Snapshot> => countedOf(registry),
     /** All of it, for the sum over all processes. */
@@ -168,6 +214,8 @@ export function createMetrics(readings: Readings) {
       add(bytesOfClosed, listener, { in: 0, out: 0 });
       connections.inc({ listener }, 0);
     },
+    /** The same for a hook, before it is first asked. */
+    announceHook: (hook: string) => hookAnswers.inc({ hook, answer: "allowed" }, 0),
     /** Keeps what a session moved when it is no longer open. */
     keepBytes: (listener: string, bytes: { in: number; out: number }) => add(bytesOfClosed, listener, bytes),
   };

@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
 import type { ClientFacts, Telling } from "../session/protocol.ts";
-import type { Session } from "../session/session.ts";
 import { formatProxyV1, formatProxyV2 } from "../wire/proxy-format.ts";
 
 /** How a backend learns who the client is, as configured. */
@@ -96,43 +95,6 @@ export class Introduction {
     this.#outcome = outcome;
     this.#refused = outcome.by === undefined ? outcome.whyNot : undefined;
   }
-}
-
-/** All that may be told about a session's client; `login` where the backend takes our word for who has signed in. */
-export function clientFacts(session: Session, login: string | undefined): ClientFacts {
-  const { address, port, local } = session.peer;
-  const { tls } = session.channel;
-  const hello = session.protocol.helloOf?.(session);
-  return {
-    address,
-    port,
-    local,
-    session: session.id,
-    ...(tls && { tls: tlsFacts(tls) }),
-    ...(hello && { hello }),
-    ...(login !== undefined && { login }),
-  };
-}
-
-type ChannelTls = NonNullable<Session["channel"]["tls"]> & {
-  /** A client's certificate; its names are hearsay unless it is verified. */
-  readonly client?: { readonly verified?: boolean; readonly commonName?: string };
-};
-
-function tlsFacts({
-  version,
-  cipher,
-  serverName,
-  alpn,
-  client,
-}: ChannelTls): NonNullable<ClientFacts["tls"]> {
-  return {
-    version,
-    cipher,
-    ...(serverName !== undefined && { serverName }),
-    ...(alpn !== undefined && { alpn }),
-    ...(client?.verified && client.commonName !== undefined && { commonName: client.commonName }),
-  };
 }
 
 /** A connection that we make for ourselves: then we are its client. */

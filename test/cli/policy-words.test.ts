@@ -90,3 +90,10 @@ test("where an address is, is told as far as it is looked up", () => {
   assert.equal(told({ country: "NO" }), "the address is in NO (Norway)");
   assert.equal(told({}), "");
 });
+
+test("hooks are named, for nobody has asked them", () => {
+  assert.equal(
+    lines({ limits: [guesses], hooks: ["wforce", "greylist"] }).at(-1),
+    "hooks have a say too, and are not asked for this: wforce, greylist",
+  );
+});

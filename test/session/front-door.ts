@@ -106,6 +106,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
     seats: () => policy.seats,
     certificates: () => [],
     limitAnswers: () => policy.answers(),
+    hooks: () => [],
   });
   const headers = createHeaderReports(logger, metrics);
   const recorder = createRecorder(logger, metrics, live, headers);

@@ -6,7 +6,7 @@ import { authenticateByLines, beginTls, canStartTls, isCredential, needsPrivacy 
 import type { Dialect, Outcome, Row } from "../command-loop.ts";
 import { capabilitiesBeforeLogin } from "./capabilities.ts";
 import { type Command, literalAtEnd, parseCommand, readHead, type Token } from "./grammar.ts";
-import { type Field, fieldsOf } from "./identification.ts";
+import { type Field, fieldsOf, showFields } from "./identification.ts";
 import { reply } from "./replies.ts";
 
 export interface ImapLogin extends Login {
@@ -20,6 +20,12 @@ const said = new WeakMap<Session, readonly Field[]>();
 function saidBy(session: Session): { readonly fields?: readonly Field[] } {
   const fields = said.get(session);
   return fields ? { fields } : {};
+}
+
+/** What the client has said of itself by ID, in words. */
+export function deviceOf(session: Session): string | undefined {
+  const fields = said.get(session);
+  return fields && showFields(fields);
 }
 
 /** RFC 9051 and RFC 7162 4: a server should take command lines of 8192 octets. */

@@ -36,6 +36,13 @@ export function fieldsOf(args: readonly Token[]): readonly Field[] {
   return fields;
 }
 
+/** The same as Dovecot shows it: the words of the list, without what would not be said again. */
+export function showFields(fields: readonly Field[]): string {
+  return fields
+    .map(([name, value]) => `${quote(name)} ${value === undefined ? "NIL" : quote(value)}`)
+    .join(" ");
+}
+
 /** ID with what we know of the client, and then with what it says itself. */
 export function formatId(client: ClientFacts, said: readonly Field[]): string {
   const known = knownFields(client);
@@ -43,8 +50,7 @@ export function formatId(client: ClientFacts, said: readonly Field[]): string {
   // Here once more, where it counts: no client has its word among ours.
   const theirs = said.filter(([name, value]) => maySay(name, value) && !names.has(name.toLowerCase()));
   const fields = [...known, ...theirs].slice(0, MAX_FIELDS);
-  const words = fields.map(([name, value]) => `${quote(name)} ${value === undefined ? "NIL" : quote(value)}`);
-  return `ID (${words.join(" ")})`;
+  return `ID (${showFields(fields)})`;
 }
 
 /** The names that Dovecot knows; it hears them from trusted networks, and once. */

@@ -1,7 +1,7 @@
 import type { Protocol } from "../../session/protocol.ts";
 import { commandLoop } from "../command-loop.ts";
 import { capabilitiesAfterLogin } from "./capabilities.ts";
-import { capabilities, dialect, type ImapLogin } from "./commands.ts";
+import { capabilities, deviceOf, dialect, type ImapLogin } from "./commands.ts";
 import { reply } from "./replies.ts";
 import { leaveUpstream, loginUpstream, openUpstream } from "./upstream.ts";
 
@@ -17,6 +17,7 @@ export const imap: Protocol<ImapLogin> = {
   readLogin: (session) => commandLoop(session, dialect),
   refuse: (session, refusal, login, final) =>
     session.channel.write(reply(refusal, login?.tag, final, session.id)),
+  deviceOf,
   openUpstream,
   loginUpstream,
   leaveUpstream,

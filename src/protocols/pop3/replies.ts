@@ -22,6 +22,7 @@ const REPLIES = {
   tooManySessions: { code: "IN-USE", text: "Too many sessions at once" },
   tooFast: { code: "LOGIN-DELAY", text: "Too many tries; wait before the next one" },
   banned: { code: "LOGIN-DELAY", text: "Too many failed tries from your network; try again later" },
+  mailRefused: { text: "This mail is not wanted" },
   privacyRequired: { text: "Begin TLS before you send a password" },
   notSignedIn: { text: "Sign in first" },
   syntax: { text: "Command not understood" },

@@ -29,6 +29,7 @@ const REPLIES = {
     code: "TRYLATER",
     text: "Too many failed tries from your network; try again later",
   },
+  mailRefused: { condition: "NO", text: "This mail is not wanted" },
   privacyRequired: { condition: "NO", code: "ENCRYPT-NEEDED", text: "Begin TLS before you send a password" },
   notSignedIn: { condition: "NO", text: "Sign in first" },
   syntax: { condition: "NO", text: "Command not understood" },

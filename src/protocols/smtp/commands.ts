@@ -19,6 +19,7 @@ import {
   parseRcpt,
   type Reply,
 } from "./grammar.ts";
+import { addressText, mailFacts } from "./mail-facts.ts";
 import { namedClient, parseXclient, type Told, XCLIENT_OFFER } from "./named-client.ts";
 import { envelopeReply, reply } from "./replies.ts";
 
@@ -249,15 +250,9 @@ async function rcpt(session: Session, { rest }: Command): Promise<Outcome<SmtpDe
   if (!envelope) return { kind: "syntax", detail: "RCPT without a path" };
   const recipient = addressText(envelope);
   if (recipient === undefined) return { kind: "syntax", detail: "an address that is not UTF-8" };
-  return { recipient, mail: said.mail, rcpt: envelope, reply: undefined, mailTaken: false };
-}
-
-/** As nearly all addresses are: nothing to decode. */
-const ASCII = /^[\x20-\x7e]*$/;
-
-/** An address as a router compares it. */
-export function addressText({ address }: Envelope): string | undefined {
-  return ASCII.test(address) ? address : decodeUtf8(Buffer.from(address, "latin1"));
+  const { mail } = said;
+  const message = () => mailFacts(session, mail, 0, recipient);
+  return { recipient, message, mail, rcpt: envelope, reply: undefined, mailTaken: false };
 }
 
 /** RFC 3030 2: one reply, and the octets that come with it are nobody's commands. */

@@ -31,6 +31,7 @@ const REPLIES = {
     command: "450 4.7.1 Too much in too short a time; try again later",
   },
   banned: both("421 4.7.0 Too many failed tries from your network; try again later"),
+  mailRefused: both("554 5.7.1 This mail is not wanted"),
   privacyRequired: {
     login: "538 5.7.11 Begin TLS before you send a password",
     command: "530 5.7.0 Begin TLS first",
@@ -73,7 +74,8 @@ export function reply(refusal: Refusal, position: keyof Words, session: string, 
   if (refusal.verbatim !== undefined) return refusal.verbatim;
   const words: Words = REPLIES[refusal.kind];
   const hint = refusal.kind === "unavailable" ? ` (session ${session})` : "";
-  const text = words[position];
+  const { told } = refusal;
+  const text = told ? `${told.code} ${told.enhanced} ${told.text}` : words[position];
   return `${final && text.startsWith("4") ? `421${text.slice(3)}` : text}${hint}\r\n`;
 }
 

@@ -3,7 +3,7 @@ import { type EnvelopeRefusal, type Refusal, Refused } from "../../refusal.ts";
 import type { Desk, UpstreamLine } from "../../session/protocol.ts";
 import type { Session } from "../../session/session.ts";
 import { BackendLine, PATIENCE } from "./backend-line.ts";
-import { addressText, refuseMail, type Said, takeCommand } from "./commands.ts";
+import { refuseMail, type Said, takeCommand } from "./commands.ts";
 import { ChunkChecker } from "./content.ts";
 import { ehloLines, maxSize } from "./extensions.ts";
 import { FromGate } from "./from-header.ts";
@@ -18,6 +18,7 @@ import {
   parseRcpt,
   type Reply,
 } from "./grammar.ts";
+import { addressText, mailFacts } from "./mail-facts.ts";
 import { passChunk, passData, swallow } from "./passing.ts";
 import { envelopeReply, reply } from "./replies.ts";
 import { ReplyQueue, type Taking } from "./reply-queue.ts";
@@ -63,7 +64,7 @@ class MailRelay {
   /** MAIL of the transaction that is open, as far as the client knows. */
   #mail: Envelope | undefined;
   /** Recipients that have gone to the backend in this transaction. */
-  #recipients = 0;
+  #recipients: string[] = [];
   /** Counts transactions: a reply that comes when the next one is open is not that one's. */
   #turn = 0;
   #chunks: { readonly checker: ChunkChecker; readonly gate: FromGate | undefined } | undefined;
@@ -86,7 +87,7 @@ class MailRelay {
     const begun = said?.current;
     if (begun?.mailTaken) this.#mail = begun.mail;
     else this.#mailRefusal = begun?.reply;
-    if (begun?.reply && isPositive(begun.reply)) this.#recipients = 1;
+    if (begun?.reply && isPositive(begun.reply)) this.#recipients = [begun.recipient];
   }
 
   async run(): Promise<string> {
@@ -224,18 +225,32 @@ class MailRelay {
     if (!this.#backend.offers.takes(envelope as Envelope)) return this.#refuseEnvelope("parameterNotOffered");
     if (this.#chunks || this.#spoiled) return this.#refuse({ kind: "order", detail: "RCPT behind BDAT" });
     if (this.#mailRefusal) return this.#say(formatReply(this.#mailRefusal));
-    if (this.#recipients >= this.#maxRecipients) return this.#refuseEnvelope("tooManyRecipients");
+    if (this.#recipients.length >= this.#maxRecipients) return this.#refuseEnvelope("tooManyRecipients");
     if (this.#said) {
       const elsewhere = this.#elsewhere(recipient);
       if (typeof elsewhere === "object") return this.#refuse(elsewhere);
       if (elsewhere) return this.#turnTo(this.#said, envelope as Envelope, recipient);
     }
-    return this.#allowed(this.#desk.recipient(), () => {
-      this.#recipients += 1;
+    return this.#allowed(this.#askRecipient(recipient), () => {
+      const recipients = this.#recipients;
+      recipients.push(recipient);
       return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), () => {
-        this.#recipients -= 1;
+        recipients.splice(recipients.lastIndexOf(recipient), 1);
       });
     });
+  }
+
+  #askRecipient(recipient: string): Promise<void> | undefined {
+    // Without MAIL, the backend has the last word.
+    const mail = this.#mail ?? { address: "", parameters: [] };
+    return this.#desk.recipient(() => mailFacts(this.#session, mail, this.#recipients.length, recipient));
+  }
+
+  #askContent(): Promise<void> | undefined {
+    const mail = this.#mail;
+    const { length, 0: first } = this.#recipients;
+    if (!mail || length === 0) return undefined;
+    return this.#desk.content(() => mailFacts(this.#session, mail, length, length === 1 ? first : undefined));
   }
 
   /** Goes on when the policy has nothing against it. */
@@ -266,11 +281,12 @@ class MailRelay {
   async #turnTo(said: Said, rcpt: Envelope, recipient: string): Promise<Next> {
     // Only the replies say whether there is a transaction, and whether it has a recipient here.
     await this.#allHeard();
-    if (this.#recipients > 0) return this.#refuseEnvelope("otherBackend");
+    if (this.#recipients.length > 0) return this.#refuseEnvelope("otherBackend");
     const mail = this.#mail;
     if (!mail) return this.#say(reply({ kind: "order", detail: "" }, "command", this.#session.id));
     said.mail = mail;
-    said.next = { recipient, counted: true, mail, rcpt, reply: undefined, mailTaken: false };
+    const message = () => mailFacts(this.#session, mail, 0, recipient);
+    said.next = { recipient, message, counted: true, mail, rcpt, reply: undefined, mailTaken: false };
     return "again";
   }
 
@@ -279,6 +295,10 @@ class MailRelay {
     if (this.#chunks || this.#spoiled) return this.#refuse({ kind: "order", detail: "DATA behind BDAT" });
     // RFC 5321 4.3.2: content waits for 354, and who does not wait may be hiding commands in it, or it in commands.
     if (this.#session.channel.pending > 0) throw new Refused("notOurProtocol", "content before 354");
+    return this.#allowed(this.#askContent(), () => this.#openContent());
+  }
+
+  #openContent(): Step {
     const slot = this.#backend.say("DATA\r\n");
     this.#backend.flush();
     return slot.reply.then((answer) => {
@@ -319,10 +339,16 @@ class MailRelay {
     if (!chunk) throw new Refused("syntax", "BDAT whose end is not known");
     channel.setDeadline(this.#idleMs, noContent);
     const offered = this.#backend.offers.has("CHUNKING");
-    if (!offered || this.#mail === undefined || this.#recipients === 0 || this.#spoiled) {
+    if (!offered || this.#mail === undefined || this.#recipients.length === 0 || this.#spoiled) {
       await swallow(channel, this.#backend, chunk.size);
       this.#spoiled = this.#mail !== undefined;
       return this.#refuse({ kind: "order", detail: "BDAT out of order" });
+    }
+    const refused = this.#chunks ? undefined : await refusalOf(this.#askContent());
+    if (refused) {
+      await swallow(channel, this.#backend, chunk.size);
+      this.#spoiled = true;
+      return this.#refuse(refused);
     }
     this.#chunks ??= { checker: new ChunkChecker(), gate: this.#gate() };
     const { checker } = this.#chunks;
@@ -333,8 +359,8 @@ class MailRelay {
     // An empty last chunk brings no byte with which an open end would show.
     if (chunk.size === 0 && !checker.check(NOTHING, chunk.last)) return this.#spoil("bareNewline");
     this.#backend.write([Buffer.from(`BDAT ${chunk.size}${chunk.last ? " LAST" : ""}\r\n`)]);
-    const refused = await passChunk(channel, this.#backend, chunk, this.#chunks);
-    if (refused) return this.#spoil(refused);
+    const fault = await passChunk(channel, this.#backend, chunk, this.#chunks);
+    if (fault) return this.#spoil(fault);
     if (this.#backend.lost) return this.#say(envelopeReply("unknownFate"));
     const slot = this.#backend.owe(chunk.last ? this.#watched : undefined);
     if (chunk.last) this.#endTransaction();
@@ -391,7 +417,7 @@ class MailRelay {
     this.#turn += 1;
     this.#mail = undefined;
     this.#mailRefusal = undefined;
-    this.#recipients = 0;
+    this.#recipients = [];
     this.#chunks = undefined;
     this.#spoiled = false;
   }
@@ -436,5 +462,15 @@ class MailRelay {
   /** The client is gone; what the backend has whole, it may finish. */
   async #letFinish(): Promise<void> {
     await this.#allHeard().catch(() => {});
+  }
+}
+
+async function refusalOf(question: Promise<void> | undefined): Promise<Refusal | undefined> {
+  try {
+    await question;
+    return undefined;
+  } catch (error) {
+    if (error instanceof Refused) return error.refusal;
+    throw error;
   }
 }

@@ -14,6 +14,7 @@ const BEGINNINGS = {
   tooManySessions: "a NO [LIMIT] ",
   tooFast: "a NO [LIMIT] ",
   banned: "* BYE ",
+  mailRefused: "a NO [CANNOT] ",
   privacyRequired: "a NO [PRIVACYREQUIRED] ",
   notSignedIn: "a BAD ",
   syntax: "a BAD ",

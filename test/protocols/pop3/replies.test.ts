@@ -14,6 +14,7 @@ const BEGINNINGS = {
   tooManySessions: "-ERR [IN-USE] ",
   tooFast: "-ERR [LOGIN-DELAY] ",
   banned: "-ERR [LOGIN-DELAY] ",
+  mailRefused: "-ERR T",
   privacyRequired: "-ERR B",
   notSignedIn: "-ERR S",
   syntax: "-ERR C",

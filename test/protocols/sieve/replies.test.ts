@@ -15,6 +15,7 @@ const BEGINNINGS = {
   tooManySessions: 'NO (TRYLATER) "',
   tooFast: 'NO (TRYLATER) "',
   banned: 'BYE (TRYLATER) "',
+  mailRefused: 'NO "',
   privacyRequired: 'NO (ENCRYPT-NEEDED) "',
   notSignedIn: 'NO "',
   syntax: 'NO "',

@@ -14,6 +14,7 @@ const BEGINNINGS = {
   tooManySessions: ["454 4.7.0 ", "421 4.7.0 "],
   tooFast: ["454 4.7.0 ", "450 4.7.1 "],
   banned: ["421 4.7.0 ", "421 4.7.0 "],
+  mailRefused: ["554 5.7.1 ", "554 5.7.1 "],
   privacyRequired: ["538 5.7.11 ", "530 5.7.0 "],
   notSignedIn: ["530 5.7.0 ", "530 5.7.0 "],
   syntax: ["501 5.5.2 ", "501 5.5.4 "],
