@@ -5,14 +5,17 @@
 import { fileURLToPath } from "node:url";
 import { createFingerprints } from "../src/auth/fingerprint.ts";
 import { loadConfig } from "../src/config/load.ts";
-import { createPolicy } from "../src/policy/engine.ts";
+import { createPolicy, type PolicyOptions } from "../src/policy/engine.ts";
+import { Teller } from "../src/policy/events/teller.ts";
 import { MemoryStore } from "../src/policy/store/memory.ts";
+import { WatchedStore } from "../src/policy/store/watched.ts";
+import { Top } from "../src/policy/top/top.ts";
 import { Refused } from "../src/refusal.ts";
 
 /** Says nothing of limits, and so has the default ones. */
 const CONFIG = fileURLToPath(new URL("../config/minimal.yaml", import.meta.url));
 
-function newPolicy() {
+function newPolicy(watched = false) {
   const loaded = loadConfig(CONFIG);
   if (!loaded.ok) throw new Error("the example does not load");
   const { limits } = loaded.config.policy;
@@ -22,17 +25,26 @@ function newPolicy() {
     mode: "enforce",
     exempt: ["127.0.0.0/8", "::1"],
     ipv6Prefix: 64,
-    store,
+    store: watched ? watch(store, limits) : store,
     observer: { wouldRefuse: () => {}, banned: () => {} },
   });
   return { policy, store };
 }
 
+/** As the gateway has it: with those who make events and know who does most. */
+function watch(store: MemoryStore, limits: PolicyOptions["limits"]): WatchedStore {
+  const teller = new Teller(() => {});
+  const top = new Top();
+  teller.change("gateway", { limits, mode: "enforce" });
+  top.change(limits);
+  return new WatchedStore(store, [top, teller]);
+}
+
 const address = (number: number): string =>
   `10.${(number >> 16) & 255}.${(number >> 8) & 255}.${number & 255}`;
 
-async function loginCost(rounds: number): Promise<{ login: number; mail: number }> {
-  const { policy } = newPolicy();
+async function loginCost(rounds: number, watched = false): Promise<{ login: number; mail: number }> {
+  const { policy } = newPolicy(watched);
   const fingerprint = createFingerprints();
   const factsOf = (number: number) => ({
     ip: address(number % 50_000),
@@ -100,8 +112,12 @@ function ignore(): undefined {
 const held = await memory(1_200_000);
 await loginCost(20_000);
 const { login, mail } = await loginCost(200_000);
+const watched = await loginCost(200_000, true);
 console.log(`all asking points of a login: ${login.toFixed(1)} µs of CPU, fingerprint included`);
 console.log(`one message to one recipient: ${mail.toFixed(1)} µs of CPU`);
+console.log(
+  `with events and who does most: ${watched.login.toFixed(1)} µs and ${watched.mail.toFixed(1)} µs of CPU`,
+);
 console.log(
   `${held.keys} keys held: ${held.mb.toFixed(0)} MB resident, ${held.forgotten} of 1000 banned offenders forgotten`,
 );

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { Refused } from "../refusal.ts";
 import { type Asked, Asking, type AskingPoint } from "./asking.ts";
 import { ByteMeter, type Metered } from "./byte-meter.ts";
 import { Clients } from "./clients.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { settled } from "./guess.ts";
-import type { LimitAnswer } from "./limit.ts";
+import type { Deed, LimitAnswer } from "./limit.ts";
 import { type Facts, partsOf, readKey, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
@@ -20,6 +21,15 @@ interface Admitted {
   readonly delayMs: number;
 }
 
+/** What is heard of a limit that lets somebody pass who is beyond it. */
+const HEARD: Readonly<Record<Deed, LimitAnswer>> = {
+  refuse: "refused",
+  ban: "banned",
+  delay: "delayed",
+  throttle: "throttled",
+  alert: "alerted",
+  observe: "wouldRefuse",
+};
 const NOTHING: Admitted = { receipts: [], delayMs: 0 };
 const NO_LEASE: Entrance = { completed() {}, async [Symbol.asyncDispose]() {} };
 const NO_ATTEMPT: Attempt = { settle: (answer) => answer };
@@ -70,7 +80,17 @@ class Engine implements Policy {
   }
 
   recipient(facts: Facts): Promise<void> | undefined {
-    return this.#pass("recipient", facts);
+    return this.#pass("recipient", facts)?.catch((error: unknown) => {
+      const ours = error instanceof Refused && error.refusal.kind === "tooFast";
+      if (ours) this.recipientRefused(facts);
+      throw error;
+    });
+  }
+
+  recipientRefused(facts: Facts): void {
+    const asked = this.#ask("refusedRecipient", facts);
+    // It is over: nobody waits, and a store without an answer changes nothing.
+    if (asked) void this.#admit(asked).catch(() => {});
   }
 
   async attempt(facts: Facts, signal?: AbortSignal, fingerprint?: string): Promise<Attempt> {
@@ -165,7 +185,7 @@ class Engine implements Policy {
         rule.heard("allowed");
         continue;
       }
-      rule.heard(rule.deed === "delay" ? "delayed" : rule.deed === "throttle" ? "throttled" : "wouldRefuse");
+      rule.heard(HEARD[rule.deed]);
       if (rule.deed === "delay") delayMs = Math.max(delayMs, rule.delayMs);
       const key = whom[at] ?? "";
       if (rule.deed === "observe")

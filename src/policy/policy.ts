@@ -30,6 +30,8 @@ export interface Policy {
   message(facts: Facts): Promise<void> | undefined;
   /** May it name one more recipient? */
   recipient(facts: Facts): Promise<void> | undefined;
+  /** One was refused, by the backend or by us. */
+  recipientRefused(facts: Facts): void;
   /** Counts a session's bytes from now on, once a second; where it `stops`, a limit ends it or slows it down. */
   watch(session: Metered, stops: boolean): void;
   /** Counts what it has moved so far, now. */

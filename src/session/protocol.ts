@@ -35,6 +35,8 @@ export interface Desk {
   message(): Promise<void> | undefined;
   /** May this session name one more recipient? */
   recipient(): Promise<void> | undefined;
+  /** The backend, or no route, takes mail for one that it named. */
+  recipientRefused(): void;
   /** The backend of another recipient. */
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */

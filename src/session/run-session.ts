@@ -116,6 +116,7 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
   return {
     message: () => rooms.policy.message(session.facts),
     recipient: () => rooms.policy.recipient(session.facts),
+    recipientRefused: () => rooms.policy.recipientRefused(session.facts),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
     refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
     delivered(accepted) {
@@ -201,11 +202,20 @@ interface Way {
 /** Another server's message begins: whether it may, and where its recipient's mail goes. */
 async function takeIn(session: Session, { recipient = "", counted }: Entry, rooms: Rooms): Promise<Way> {
   session.enter("routing");
-  const route = rooms.router.routeRecipient(recipient, session.protocol.name);
+  const route = routeOf(session, recipient, rooms);
   session.backend = route.backend;
   if (!counted) await rooms.policy.message(session.facts);
   await rooms.policy.recipient(session.facts);
   return { route };
+}
+
+function routeOf(session: Session, recipient: string, { router, policy }: Rooms): Route {
+  try {
+    return router.routeRecipient(recipient, session.protocol.name);
+  } catch (error) {
+    policy.recipientRefused(session.facts);
+    throw error;
+  }
 }
 
 /** Who it is, where he lives, whether he may enter, and how we sign in there for him. */
