@@ -5,6 +5,7 @@ import { LONGEST_PERIOD_MS, parseDuration } from "../config/units.ts";
 import { createPolicy, type Policy } from "../policy/engine.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import type { Ban, CounterStore } from "../policy/store/store.ts";
+import type { Top, TopBy, TopCount } from "../policy/top/top.ts";
 
 /** Controls, line separators and broken surrogates are in nobody's name. */
 const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -19,11 +20,19 @@ export class PolicyDesk implements PolicyControl {
   readonly #store: CounterStore;
   readonly #observer: PolicyObserver;
   readonly #isAlone: () => boolean;
+  readonly #top: Top;
   #config: Config;
   #policy: Policy;
 
   /** `isAlone`: whether the store that several gateways share is away, and this one counts by itself. */
-  constructor(config: Config, store: CounterStore, observer: PolicyObserver, isAlone: () => boolean) {
+  constructor(
+    config: Config,
+    store: CounterStore,
+    observer: PolicyObserver,
+    isAlone: () => boolean,
+    top: Top,
+  ) {
+    this.#top = top;
     this.#store = store;
     this.#observer = observer;
     this.#isAlone = isAlone;
@@ -58,6 +67,12 @@ export class PolicyDesk implements PolicyControl {
     const bans = await this.#policy.bans();
     const first = bans.toSorted((one, other) => one.leftMs - other.leftMs).slice(0, limit);
     return this.#tell({ total: bans.length, bans: first.map(dated) });
+  }
+
+  async top(by: TopBy, count: TopCount, limit: number): Promise<PolicyAnswer> {
+    const { since, rows } = this.#top.list(by, count, limit);
+    const told = rows.map(({ key, ...row }) => ({ [by]: key, ...row }));
+    return { ok: true, body: { by, count, since: since.toISOString(), top: told } };
   }
 
   async ban(whom: Whom, time: string): Promise<PolicyAnswer> {

@@ -1,0 +1,201 @@
+import { createHmac } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import { HttpClient, HttpFailure } from "../../io/http-client.ts";
+import type { EventKind, PolicyEvent } from "./event.ts";
+
+export interface WebhookOptions {
+  readonly url: string;
+  /** Signs what is sent. */
+  readonly secret: string;
+  readonly timeoutMs: number;
+  /** Authorities in PEM, instead of the system's. */
+  readonly ca?: string | undefined;
+  readonly kinds: readonly EventKind[];
+}
+
+/** Why an event was not delivered. */
+export type DropReason = "full" | "old" | "refused" | "stopped";
+
+export interface WebhookObserver {
+  /** Once until it is well again; `lost` is what it does not get. */
+  failing(reason: string): void;
+  well(): void;
+  /** What came of one request. */
+  asked(outcome: "ok" | "failed" | "refused"): void;
+  dropped(reason: DropReason, events: number): void;
+}
+
+/** Pauses between tries, in milliseconds; tests have shorter ones. */
+export interface WebhookPauses {
+  readonly first: number;
+  readonly longest: number;
+}
+
+const PAUSES: WebhookPauses = { first: 1_000, longest: 60_000 };
+/** Events that wait; one more, and the oldest is dropped: the newest says what holds now. */
+const MAX_WAITING = 1_000;
+const AT_ONCE = 100;
+/** Nobody is helped by what was so long ago. */
+const MAX_AGE_MS = 60 * 60_000;
+/** At a stop. */
+const LAST_MS = 2_000;
+const MAX_ANSWER = 64 * 1024;
+
+interface Waiting {
+  readonly event: PolicyEvent;
+  readonly at: number;
+}
+
+/**
+ * Posts events to somebody's server, in their order and at least once: one request at a time, with all that has come
+ * since the last one, tried again with growing pauses. It never makes anybody wait.
+ */
+export class Webhook implements AsyncDisposable {
+  readonly #options: WebhookOptions;
+  readonly #url: URL;
+  readonly #observer: WebhookObserver;
+  readonly #pauses: WebhookPauses;
+  readonly #client: HttpClient;
+  #waiting: Waiting[] = [];
+  #sending: Promise<void> | undefined;
+  #failing = false;
+  /** Ends the pause between two tries. */
+  readonly #over = new AbortController();
+
+  constructor(options: WebhookOptions, observer: WebhookObserver, pauses = PAUSES) {
+    const { timeoutMs, ca } = options;
+    this.#options = options;
+    this.#url = new URL(options.url);
+    this.#observer = observer;
+    this.#pauses = pauses;
+    this.#client = new HttpClient({
+      timeoutMs,
+      connections: 1,
+      maxPending: 1,
+      maxAnswerBytes: MAX_ANSWER,
+      ...(ca !== undefined && { ca }),
+    });
+  }
+
+  /** Events that wait, with those on their way. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  tell(event: PolicyEvent): void {
+    if (this.#over.signal.aborted || !this.#options.kinds.includes(event.kind)) return;
+    this.#waiting.push({ event, at: performance.now() });
+    this.#makeRoom();
+    this.#sending ??= this.#sendAll();
+  }
+
+  /** Ends it, and gives what it has not delivered to the one that takes its place. */
+  async handOver(successor: Webhook): Promise<void> {
+    this.#over.abort();
+    const left = this.#waiting;
+    this.#waiting = [];
+    for (const { event } of left) successor.tell(event);
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  /** Tries a last time, for a moment; what is not delivered then is lost. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort();
+    if (this.#waiting.length > 0) {
+      const last = this.#sending?.then(() => this.#sendRest()) ?? this.#sendRest();
+      await Promise.race([last, pause(LAST_MS, undefined, { ref: false })]);
+    }
+    this.#drop("stopped", this.#waiting.length);
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  async #sendAll(): Promise<void> {
+    // What comes in one turn goes in one request.
+    await undefined;
+    let wait = this.#pauses.first;
+    while (this.#waiting.length > 0 && !this.#over.signal.aborted) {
+      this.#dropOld();
+      if (await this.#sendSome()) {
+        wait = this.#pauses.first;
+        continue;
+      }
+      await pause(wait, undefined, { ref: false, signal: this.#over.signal }).catch(() => {});
+      wait = Math.min(wait * 2, this.#pauses.longest);
+    }
+    this.#sending = undefined;
+  }
+
+  async #sendRest(): Promise<void> {
+    while (this.#waiting.length > 0 && (await this.#sendSome()));
+  }
+
+  /** Whether there is nothing to try again: they are delivered, or never will be. */
+  async #sendSome(): Promise<boolean> {
+    const some = this.#waiting.slice(0, AT_ONCE);
+    if (some.length === 0) return true;
+    const outcome = await this.#post(some.map(({ event }) => event));
+    if ("ok" in outcome) this.#heal();
+    else this.#fail(outcome.trouble);
+    this.#observer.asked("ok" in outcome ? "ok" : outcome.again ? "failed" : "refused");
+    if ("again" in outcome && outcome.again) return false;
+    const before = this.#waiting.length;
+    // Some of them may have made room for newer ones meanwhile.
+    const sent = new Set(some);
+    this.#waiting = this.#waiting.filter((one) => !sent.has(one));
+    if (!("ok" in outcome)) this.#observer.dropped("refused", before - this.#waiting.length);
+    return true;
+  }
+
+  async #post(events: readonly PolicyEvent[]): Promise<{ ok: true } | { trouble: string; again: boolean }> {
+    const body = JSON.stringify({ events });
+    const timestamp = String(Math.floor(Date.now() / 1000));
+    try {
+      const { status } = await this.#client.post(this.#url, body, {
+        "content-type": "application/json",
+        "user-agent": "postern",
+        "postern-timestamp": timestamp,
+        "postern-signature": `sha256=${sign(this.#options.secret, timestamp, body)}`,
+      });
+      if (status >= 200 && status < 300) return { ok: true };
+      const redirect = status >= 300 && status < 400 ? ", and redirects are not followed" : "";
+      const again = status >= 500 || status === 429 || status === 408;
+      return { trouble: `it answers ${status}${redirect}`, again };
+    } catch (error) {
+      // What it answered is no matter of ours, as long as it may be tried again.
+      const trouble = error instanceof HttpFailure ? `${error.kind}: ${error.message}` : "it cannot be asked";
+      return { trouble, again: true };
+    }
+  }
+
+  #fail(trouble: string): void {
+    if (!this.#failing) this.#observer.failing(trouble);
+    this.#failing = true;
+  }
+
+  #heal(): void {
+    if (this.#failing) this.#observer.well();
+    this.#failing = false;
+  }
+
+  #makeRoom(): void {
+    if (this.#waiting.length > MAX_WAITING) this.#drop("full", this.#waiting.length - MAX_WAITING);
+  }
+
+  #dropOld(): void {
+    const oldest = performance.now() - MAX_AGE_MS;
+    const young = this.#waiting.findIndex(({ at }) => at >= oldest);
+    this.#drop("old", young < 0 ? this.#waiting.length : young);
+  }
+
+  /** The first of them. */
+  #drop(reason: DropReason, count: number): void {
+    if (count === 0) return;
+    this.#waiting.splice(0, count);
+    this.#observer.dropped(reason, count);
+  }
+}
+
+/** As whoever hears it checks it: HMAC-SHA256 of `TIMESTAMP.BODY`, in hexadecimal. */
+export function sign(secret: string, timestamp: string, body: string): string {
+  return createHmac("sha256", secret).update(`${timestamp}.${body}`).digest("hex");
+}
