@@ -72,7 +72,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       const { metrics } = options;
       const { store: counters, isAlone, sharing, keeper } = await openStore(config, log, metrics, opening);
       bans = keeper;
-      events = opening.use(openEvents(config, counters, log, metrics));
+      events = opening.use(openEvents(config, counters, log, metrics, predecessor !== undefined));
       const { store } = events;
       tls = opening.use(await ownTls(config, log, metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone, events.top);
@@ -103,7 +103,10 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     async handOver() {
       await Promise.all([bans?.pause(), events?.pause()]);
     },
-    inherit: () => bans?.read(),
+    async inherit() {
+      await bans?.read();
+      events?.goOn();
+    },
     goOn() {
       bans?.goOn();
       events?.goOn();

@@ -5,7 +5,7 @@ import { EVENT_KINDS, type PolicyEvent } from "../policy/events/event.ts";
 import { EventLog, type FileObserver } from "../policy/events/event-log.ts";
 import { NftFile } from "../policy/events/nft-file.ts";
 import { Teller } from "../policy/events/teller.ts";
-import { Webhook, type WebhookObserver } from "../policy/events/webhook.ts";
+import { Webhook, type WebhookObserver, type WebhookOptions } from "../policy/events/webhook.ts";
 import { showKey } from "../policy/limit-key.ts";
 import { OPERATOR } from "../policy/refusals.ts";
 import type { CounterStore } from "../policy/store/store.ts";
@@ -29,14 +29,19 @@ export class Events implements AsyncDisposable {
   #told: EventsConfig = {};
   #exempt: readonly string[] = [];
   #shared = false;
+  #paused: boolean;
   #webhook: Webhook | undefined;
+  #webhookOptions: WebhookOptions | undefined;
   #file: EventLog | undefined;
   #nftables: NftFile | undefined;
-  /** What was taken out of use still has something to say. */
   readonly #leaving = new Set<Promise<void>>();
 
-  /** Throws when something that the configuration names cannot be read. */
-  constructor(config: Config, store: CounterStore, log: Logger, metrics: SupervisorMetrics) {
+  /**
+   * Throws when something that the configuration names cannot be read. `paused`: another gateway still writes the file
+   * for nftables, until `goOn`.
+   */
+  constructor(config: Config, store: CounterStore, log: Logger, metrics: SupervisorMetrics, paused: boolean) {
+    this.#paused = paused;
     this.#inner = store;
     this.#log = log;
     this.#metrics = metrics;
@@ -68,10 +73,12 @@ export class Events implements AsyncDisposable {
 
   /** Another gateway writes the file for nftables from now on. */
   async pause(): Promise<void> {
+    this.#paused = true;
     await this.#nftables?.pause();
   }
 
   goOn(): void {
+    this.#paused = false;
     this.#nftables?.goOn();
   }
 
@@ -83,52 +90,44 @@ export class Events implements AsyncDisposable {
   #take({ hostname, policy }: Config): void {
     const { events, exempt, limits, store } = policy;
     this.#takeWebhook(events.webhook);
+    this.#shared = store !== "memory";
     if (events.file !== this.#told.file) {
-      this.#leave(this.#file);
+      if (this.#file) this.#wait(this.#file[Symbol.asyncDispose]());
       this.#file =
         events.file === undefined ? undefined : new EventLog(events.file, this.#watchFile("events"));
     }
-    const nftables = { path: events.nftables, exempt };
-    if (!isDeepStrictEqual(nftables, { path: this.#told.nftables, exempt: this.#exempt })) {
-      this.#leave(this.#nftables);
-      this.#nftables = this.#openNftables(nftables);
+    this.#exempt = exempt;
+    if (events.nftables === this.#told.nftables) this.#nftables?.anew();
+    else {
+      if (this.#nftables) this.#wait(this.#nftables[Symbol.asyncDispose]());
+      this.#nftables = this.#openNftables(events.nftables);
     }
     this.#told = events;
-    this.#exempt = exempt;
-    this.#shared = store !== "memory";
     this.#teller.change(hostname, policy);
     this.top.change(limits);
   }
 
   #takeWebhook(webhook: EventsConfig["webhook"]): void {
-    if (isDeepStrictEqual(webhook, this.#told.webhook)) return;
+    const options = webhook && webhookOptions(webhook);
+    if (isDeepStrictEqual(options, this.#webhookOptions)) return;
     const before = this.#webhook;
-    this.#webhook = webhook && this.#openWebhook(webhook);
-    if (before && this.#webhook) this.#leaving.add(before.handOver(this.#webhook));
-    else this.#leave(before);
+    this.#webhook = options && new Webhook(options, this.#watchWebhook());
+    this.#webhookOptions = options;
+    if (before && this.#webhook) this.#wait(before.handOver(this.#webhook));
+    else if (before) this.#wait(before[Symbol.asyncDispose]());
   }
 
-  #openWebhook({ ca, timeout, ...webhook }: NonNullable<EventsConfig["webhook"]>): Webhook {
-    const options = { ...webhook, timeoutMs: timeout, ca: ca === undefined ? ca : readFileSync(ca, "utf8") };
-    return new Webhook(options, this.#watchWebhook());
-  }
-
-  #openNftables({
-    path,
-    exempt,
-  }: {
-    path: string | undefined;
-    exempt: readonly string[];
-  }): NftFile | undefined {
+  #openNftables(path: string | undefined): NftFile | undefined {
     if (path === undefined) return undefined;
     const bans = () => this.#inner.bans();
-    return new NftFile({ path, exempt, bans, shared: this.#shared }, this.#watchFile("banned addresses"));
+    const options = { path, exempt: () => this.#exempt, bans, shared: this.#shared, paused: this.#paused };
+    return new NftFile(options, this.#watchFile("banned addresses"));
   }
 
-  #leave(one: AsyncDisposable | undefined): void {
-    if (!one) return;
-    const left = Promise.resolve(one[Symbol.asyncDispose]()).finally(() => this.#leaving.delete(left));
-    this.#leaving.add(left);
+  /** What was taken out of use may still have something to say. */
+  #wait(end: Promise<void>): void {
+    this.#leaving.add(end);
+    void end.finally(() => this.#leaving.delete(end));
   }
 
   #tell(event: PolicyEvent): void {
@@ -166,4 +165,15 @@ export class Events implements AsyncDisposable {
       dropped: (lines) => this.#metrics.eventsDropped.inc({ to: "file", reason: "notWritten" }, lines),
     };
   }
+}
+
+function webhookOptions({ ca, timeout, ...webhook }: NonNullable<EventsConfig["webhook"]>): WebhookOptions {
+  const { url, secret, kinds } = webhook;
+  return {
+    url,
+    secret,
+    kinds,
+    timeoutMs: timeout,
+    ...(ca !== undefined && { ca: readFileSync(ca, "utf8") }),
+  };
 }

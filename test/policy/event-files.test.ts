@@ -215,7 +215,7 @@ test("the file follows the bans, written once a second at most, and not by one t
     asked += 1;
     return store.bans();
   };
-  const file = new NftFile({ path, exempt: [], bans, shared: false }, observer);
+  const file = new NftFile({ path, exempt: () => [], bans, shared: false }, observer);
   const has = (text: string) =>
     eventually(text, async () => (await readFile(path, "utf8").catch(() => "")).includes(text));
   await has("add set inet postern banned4");

@@ -6,11 +6,14 @@ import { nftRules, nftState } from "./nft-rules.ts";
 
 export interface NftFileOptions {
   readonly path: string;
-  readonly exempt: readonly string[];
+  /** Those whom no ban concerns. */
+  readonly exempt: () => readonly string[];
   /** All bans that hold, those of other gateways too. */
   readonly bans: () => Promise<readonly Ban[]>;
   /** Whether others impose bans in the same store, which no event tells of. */
   readonly shared: boolean;
+  /** Until `goOn` it is another's. */
+  readonly paused?: boolean;
 }
 
 /** At most so often, in milliseconds; and how often it is looked what others have banned, or whether the disk is well. */
@@ -28,19 +31,20 @@ export class NftFile implements AsyncDisposable {
   /** What is in the file. */
   #state: string | undefined;
   #failing = false;
-  #paused = false;
+  #paused: boolean;
 
   constructor(options: NftFileOptions, observer: Pick<FileObserver, "notWritten" | "written">) {
     this.#options = options;
+    this.#paused = options.paused ?? false;
     this.#observer = observer;
     this.#look = setInterval(() => {
-      if (options.shared || this.#failing) this.soon();
+      if (options.shared || this.#failing) this.#soon();
     }, LOOK_EVERY).unref();
-    this.soon();
+    this.#soon();
   }
 
   tell({ kind }: PolicyEvent): void {
-    if (kind === "ban" || kind === "unban") this.soon();
+    if (kind === "ban" || kind === "unban") this.#soon();
   }
 
   /** Another process writes it now, or ours does again. */
@@ -51,8 +55,13 @@ export class NftFile implements AsyncDisposable {
 
   goOn(): void {
     this.#paused = false;
+    this.anew();
+  }
+
+  /** Writes it, whatever is in it. */
+  anew(): void {
     this.#state = undefined;
-    this.soon();
+    this.#soon();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -63,7 +72,7 @@ export class NftFile implements AsyncDisposable {
     await this.#working;
   }
 
-  soon(): void {
+  #soon(): void {
     const wait = Math.max(0, this.#last + EVERY - performance.now());
     this.#timer ??= setTimeout(() => this.#work(), wait).unref();
   }
@@ -81,7 +90,7 @@ export class NftFile implements AsyncDisposable {
       const all = await bans();
       const state = nftState(all, Date.now());
       if (state === this.#state) return;
-      await replaceFile(path, [nftRules(all, exempt)]);
+      await replaceFile(path, [nftRules(all, exempt())]);
       this.#state = state;
       if (this.#failing) this.#observer.written(path);
       this.#failing = false;
