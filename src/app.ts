@@ -70,9 +70,10 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     predecessor,
     async openCrew(options) {
       const { metrics } = options;
-      const { store: counters, isAlone, sharing, keeper } = await openStore(config, log, metrics, opening);
+      const opened = await openStore(config, log, metrics, opening);
+      const { isAlone, sharing, keeper } = opened;
       bans = keeper;
-      events = opening.use(openEvents(config, counters, log, metrics, predecessor !== undefined));
+      events = opening.use(openEvents(config, opened, log, metrics, predecessor !== undefined));
       const { store } = events;
       tls = opening.use(await ownTls(config, log, metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone, events.top);

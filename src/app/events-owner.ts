@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Config } from "../config/schema.ts";
 import { EVENT_KINDS, type PolicyEvent } from "../policy/events/event.ts";
 import { EventLog, type FileObserver } from "../policy/events/event-log.ts";
-import { NftFile } from "../policy/events/nft-file.ts";
+import { NftFile, type NftFileOptions } from "../policy/events/nft-file.ts";
 import { Teller } from "../policy/events/teller.ts";
 import { Webhook, type WebhookObserver, type WebhookOptions } from "../policy/events/webhook.ts";
 import { showKey } from "../policy/limit-key.ts";
@@ -22,7 +22,7 @@ export class Events implements AsyncDisposable {
   /** The store to ask, instead of the one that was given. */
   readonly store: CounterStore;
   readonly top = new Top();
-  readonly #inner: CounterStore;
+  readonly #bans: NftFileOptions["bans"];
   readonly #log: Logger;
   readonly #metrics: SupervisorMetrics;
   readonly #teller = new Teller((event) => this.#tell(event));
@@ -40,9 +40,15 @@ export class Events implements AsyncDisposable {
    * Throws when something that the configuration names cannot be read. `paused`: another gateway still writes the file
    * for nftables, until `goOn`.
    */
-  constructor(config: Config, store: CounterStore, log: Logger, metrics: SupervisorMetrics, paused: boolean) {
+  constructor(
+    config: Config,
+    { store, bans }: { readonly store: CounterStore; readonly bans: NftFileOptions["bans"] },
+    log: Logger,
+    metrics: SupervisorMetrics,
+    paused: boolean,
+  ) {
     this.#paused = paused;
-    this.#inner = store;
+    this.#bans = bans;
     this.#log = log;
     this.#metrics = metrics;
     this.store = new WatchedStore(
@@ -119,9 +125,9 @@ export class Events implements AsyncDisposable {
 
   #openNftables(path: string | undefined): NftFile | undefined {
     if (path === undefined) return undefined;
-    const bans = () => this.#inner.bans();
-    const options = { path, exempt: () => this.#exempt, bans, shared: this.#shared, paused: this.#paused };
-    return new NftFile(options, this.#watchFile("banned addresses"));
+    const options = { path, exempt: () => this.#exempt, bans: this.#bans };
+    const state = { shared: this.#shared, paused: this.#paused };
+    return new NftFile({ ...options, ...state }, this.#watchFile("banned addresses"));
   }
 
   /** What was taken out of use may still have something to say. */

@@ -211,9 +211,10 @@ test("the file follows the bans, written once a second at most, and not by one t
   const store = new MemoryStore();
   const { observer, said } = watchFile();
   let asked = 0;
+  let away = false;
   const bans = () => {
     asked += 1;
-    return store.bans();
+    return away ? Promise.reject(new Error("away")) : store.bans();
   };
   const file = new NftFile({ path, exempt: () => [], bans, shared: false }, observer);
   const has = (text: string) =>
@@ -226,6 +227,10 @@ test("the file follows the bans, written once a second at most, and not by one t
   }
   await has("192.0.2.199 timeout");
   assert.equal(asked, 2);
+  away = true;
+  file.tell(ban("ip=192.0.2.1"));
+  await eventually("a question to a store that is away", () => asked === 3);
+  away = false;
   await store.unban("ip=192.0.2.199", []);
   file.tell(newEvent("mail.example.org", "ip=192.0.2.199", { kind: "unban", by: "operator" }));
   await eventually("the pardon", async () => !(await readFile(path, "utf8")).includes("192.0.2.199 "));

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { EVENT_KINDS, newEvent, type PolicyEvent } from "../../src/policy/events/event.ts";
 import { Webhook, type WebhookOptions } from "../../src/policy/events/webhook.ts";
@@ -64,6 +65,22 @@ test("the signature is what openssl and node:crypto make of time, body and secre
   const { stdout } = await runProcess("sh", ["-c", text, "sh", `${stamp}.${body}`, SECRET]);
   assert.equal(headers["postern-signature"], `sha256=${stdout.split(" ")[0]}`);
   assert.ok(!JSON.stringify(receiver.received).includes(SECRET));
+});
+
+test("the program in the documentation knows what is genuine", async () => {
+  await using receiver = await startReceiver();
+  const { webhook } = open(receiver.url);
+  await using _webhook = webhook;
+  webhook.tell(newEvent("mail.example.org", "user=b\u00f6b", { kind: "unban", by: "operator" }));
+  await eventually("the event", () => receiver.received.length > 0);
+  const page = await readFile(new URL("../../docs/events.md", import.meta.url), "utf8");
+  const [, program = ""] = /```python\n(.*?)```/s.exec(page) ?? [];
+  const ask =
+    "import json, sys\nr = json.loads(sys.argv[1])\nprint([genuine(s, r['headers'], b.encode()) for s, b in";
+  const whole = `${program}${ask} ((sys.argv[2].encode(), r['body']), (b'another', r['body']), (sys.argv[2].encode(), r['body'] + ' '))])`;
+  const request = JSON.stringify(receiver.received[0]);
+  const { stdout, stderr } = await runProcess("python3", ["-c", whole, request, SECRET]);
+  assert.equal(stdout, "[True, False, False]\n", stderr);
 });
 
 for (const [what, status] of [

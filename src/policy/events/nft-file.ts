@@ -8,7 +8,7 @@ export interface NftFileOptions {
   readonly path: string;
   /** Those whom no ban concerns. */
   readonly exempt: () => readonly string[];
-  /** All bans that hold, those of other gateways too. */
+  /** All bans that hold, those of other gateways too; rejects when nobody knows, and then the file stays as it is. */
   readonly bans: () => Promise<readonly Ban[]>;
   /** Whether others impose bans in the same store, which no event tells of. */
   readonly shared: boolean;
@@ -86,8 +86,9 @@ export class NftFile implements AsyncDisposable {
   async #write(): Promise<void> {
     if (this.#paused) return;
     const { path, exempt, bans } = this.#options;
+    const all = await bans().catch(() => undefined);
+    if (!all || this.#paused) return;
     try {
-      const all = await bans();
       const state = nftState(all, Date.now());
       if (state === this.#state) return;
       await replaceFile(path, [nftRules(all, exempt())]);
