@@ -7,6 +7,7 @@ import { type Receiver, startReceiver } from "../policy/webhook-kit.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { type Door, openDoor } from "../support/door.ts";
 import { freePort } from "../support/ports.ts";
+import { gone, isAlive } from "../support/process-tree.ts";
 import { runProcess } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
@@ -185,6 +186,65 @@ test("of two gateways with one Redis each tells what it did itself, and nftables
   });
   assert.deepEqual(other.receiver.events(), []);
   assert.equal(one.receiver.events().length, 1);
+});
+
+test("over an upgrade bans stay in the file for nftables, which the new process writes from then on", async () => {
+  await using receiver = await startReceiver();
+  await using store = await startScriptedBackend({ tls: "none" });
+  await using door = await openDoor({
+    authority: await certificateAuthority(),
+    backends: { store },
+    users: USERS,
+    config: { policy: policy(receiver.url), routes: [{ to: "store" }] },
+  });
+  await using cleanup = new AsyncDisposableStack();
+  const file = door.gateway.folder.at("banned.nft");
+  const holds = (...addresses: string[]) =>
+    eventually(addresses.join(), async () => {
+      const text = await readFile(file, "utf8");
+      return addresses.every((address) => text.includes(`${address} timeout`));
+    });
+  await guessUntilBanned(door, "127.0.0.66");
+  await holds("127.0.0.66");
+  const heir = Number(/process (\d+) serves now/.exec(await postern(door, "upgrade"))?.[1]);
+  cleanup.defer(async () => {
+    if (await isAlive(heir)) process.kill(heir, "SIGTERM");
+    await gone(heir);
+  });
+  await gone(door.gateway.pid);
+  await guessUntilBanned(door, "127.0.0.67");
+  await holds("127.0.0.66", "127.0.0.67");
+  await eventually("both events", () => receiver.events().length === 2);
+  const problems = door.gateway.log().filter(({ msg }) => String(msg).includes("cannot be written"));
+  assert.deepEqual(problems, []);
+});
+
+test("recipients that nobody takes mail for are counted by the address of a server that guesses them", async () => {
+  await using receiver = await startReceiver();
+  await using backend = await startScriptedSmtp({
+    acts: { rcpt: (line) => (line.includes("nobody") ? { say: "550 5.1.1 nobody\r\n" } : undefined) },
+  });
+  const harvest = { name: "harvest", count: "refusedRecipients", per: "ip", limit: "3/1h", then: "refuse" };
+  await using door = await openSmtpDoor({
+    authority: await certificateAuthority(),
+    backends: { backend },
+    domains: { backend: "example.net" },
+    config: {
+      policy: { exempt: [], limits: [harvest], events: { webhook: { url: receiver.url, secret: SECRET } } },
+    },
+  });
+  await using client = await door.fromServer();
+  await talk(
+    client,
+    ["MAIL FROM:<a@example.com>", "250 "],
+    // No route; the backend, as the first recipient; no route behind it; and then it is enough.
+    ["RCPT TO:<a@elsewhere.example>", "550 "],
+    ["RCPT TO:<nobody@example.net>", "550 "],
+    ["RCPT TO:<a@elsewhere.example>", "550 "],
+    ["RCPT TO:<bob@example.net>", "450 4.7.1 "],
+  );
+  await eventually("the event", () => receiver.events().length > 0);
+  assert.deepEqual(seen(receiver), [["limit", { ip: "127.0.0.1" }, "harvest"]]);
 });
 
 test("recipients that the backend refuses make an account suspected; its own troubles do not", async () => {
