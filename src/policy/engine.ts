@@ -22,9 +22,8 @@ interface Admitted {
 }
 
 /** What is heard of a limit that lets somebody pass who is beyond it. */
-const HEARD: Readonly<Record<Deed, LimitAnswer>> = {
+const HEARD: Readonly<Record<Exclude<Deed, "ban">, LimitAnswer>> = {
   refuse: "refused",
-  ban: "banned",
   delay: "delayed",
   throttle: "throttled",
   alert: "alerted",
@@ -185,7 +184,8 @@ class Engine implements Policy {
         rule.heard("allowed");
         continue;
       }
-      rule.heard(HEARD[rule.deed]);
+      // A ban is heard of where it is imposed.
+      if (rule.deed !== "ban") rule.heard(HEARD[rule.deed]);
       if (rule.deed === "delay") delayMs = Math.max(delayMs, rule.delayMs);
       const key = whom[at] ?? "";
       if (rule.deed === "observe")

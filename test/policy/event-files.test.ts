@@ -35,6 +35,8 @@ async function bannedByFail2ban(file: string): Promise<string[]> {
   return stdout.split("\n").filter(Boolean);
 }
 
+const rulesOf = (bans: readonly Ban[], exempt: readonly string[]) => [...nftRules(bans, exempt)].join("");
+
 function watchFile() {
   const said: string[] = [];
   const observer = {
@@ -120,6 +122,17 @@ test("a file that was rotated away is not written to any more", async () => {
   assert.match(await readFile(`${path}.1`, "utf8"), /^\S+ 192\.0\.2\.1 ban .*\n$/);
 });
 
+test("a pipe that nobody reads is a file that cannot be written, and holds up no stop", async () => {
+  await using folder = await temporaryFolder();
+  const path = folder.at("pipe");
+  assert.equal((await runProcess("mkfifo", [path])).code, 0);
+  const { observer, said } = watchFile();
+  const log = new EventLog(path, observer);
+  log.tell(ban("ip=192.0.2.1"));
+  await log[Symbol.asyncDispose]();
+  assert.deepEqual(said, ["not written: ENXIO: no such device or address", "dropped 1"]);
+});
+
 test("a full disk is said once, as is its end, and nothing goes on behind half a line", async () => {
   const { observer, said } = watchFile();
   const full = new EventLog("/dev/full", observer);
@@ -172,7 +185,7 @@ test("nftables takes the file, before and behind the rules, and has each address
     standing("ip=2001:db8:7:7:0:0:0:0/64"),
   ];
   const exempt = ["127.0.0.0/8", "::1", "2001:db8:7:7::25"];
-  const file = await folder.write("banned.nft", nftRules(bans, exempt));
+  const file = await folder.write("banned.nft", rulesOf(bans, exempt));
   const checked = await runProcess("nft", ["-c", "-f", file]);
   assert.deepEqual([checked.code, checked.stderr], [0, ""]);
   for (const order of [
@@ -191,7 +204,7 @@ test("nftables takes the file, before and behind the rules, and has each address
     );
     assert.match(there, /ip saddr @banned4 tcp dport .* drop/);
   }
-  const none = await folder.write("none.nft", nftRules([], exempt));
+  const none = await folder.write("none.nft", rulesOf([], exempt));
   assert.doesNotMatch(await loaded(BASE, file, none), /timeout \d/);
 });
 
@@ -199,7 +212,7 @@ test("the sets hold so many, those that are banned longest", () => {
   const bans = Array.from({ length: 70_000 }, (_, at) =>
     standing(`ip=10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`, 1_000 + at),
   );
-  const rules = nftRules(bans, []);
+  const rules = rulesOf(bans, []);
   assert.equal(rules.split("\n").filter((line) => line.includes(" timeout ")).length, 65_536);
   assert.ok(rules.includes("  10.1.17.111 timeout 71s"));
   assert.ok(!rules.includes(" 10.0.0.1 timeout"));

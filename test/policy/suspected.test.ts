@@ -133,6 +133,8 @@ for (const [name, open] of Object.entries(STORES)) {
     await eventually("the ban", () => bans.length > 0);
     assert.equal(await said(policy.recipient(alice("192.0.2.1"))), "banned");
     assert.deepEqual(bans, [{ limit: "hijacked", key: "user=alice", ms: HOUR }]);
+    const banned = [...policy.answers()].filter(({ answer }) => answer === "banned");
+    assert.deepEqual(banned, [{ limit: "hijacked", answer: "banned", times: 1 }]);
     assert.deepEqual(
       events.map(({ kind }) => kind),
       ["ban", "suspected"],

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { EVENT_KINDS, newEvent, type PolicyEvent } from "../../src/policy/events/event.ts";
 import { Webhook, type WebhookOptions } from "../../src/policy/events/webhook.ts";
+import { certificateAuthority } from "../support/certificates.ts";
 import { freePort } from "../support/ports.ts";
 import { runProcess } from "../support/processes.ts";
 import { eventually } from "../support/waiting.ts";
@@ -34,6 +35,30 @@ function open(url: string, more: Partial<WebhookOptions> = {}, pauses = PAUSES) 
   const changes = () => said.filter((one) => one === "well" || one.startsWith("failing"));
   return { webhook, said, changes, dropped };
 }
+
+test("by TLS it believes the authorities that it was given, and without them not this one", async () => {
+  const authority = await certificateAuthority();
+  await using receiver = await startReceiver(undefined, 0, await authority.issue(["127.0.0.1"]));
+  const { webhook: careful, changes } = open(receiver.url);
+  careful.tell(ban("192.0.2.1"));
+  await eventually("a failure", () => changes().length > 0);
+  assert.match(String(changes()[0]), /certificate/);
+  assert.equal(receiver.received.length, 0);
+  const { webhook } = open(receiver.url, { ca: authority.ca });
+  await using _webhook = webhook;
+  await careful.handOver(webhook);
+  await eventually("the event", () => receiver.events().length > 0);
+});
+
+test("an answer without end is not waited for, and asks for nothing again", async () => {
+  await using receiver = await startReceiver((response) => response.end("x".repeat(100_000)));
+  const { webhook, changes, said } = open(receiver.url);
+  await using _webhook = webhook;
+  webhook.tell(ban("192.0.2.1"));
+  await eventually("the end", () => webhook.waiting === 0);
+  assert.deepEqual([receiver.received.length, said.at(-1)], [1, "refused"]);
+  assert.match(String(changes()[0]), /tooLarge: the answer is longer/);
+});
 
 test("events are posted in their order, those of one moment together", async () => {
   await using receiver = await startReceiver();

@@ -1,4 +1,4 @@
-import { appendFile } from "node:fs/promises";
+import { appendFile, constants } from "node:fs/promises";
 import type { PolicyEvent } from "./event.ts";
 import { eventLine } from "./event-line.ts";
 
@@ -11,6 +11,8 @@ export interface FileObserver {
   dropped(lines: number): void;
 }
 
+/** Never waits for somebody who reads, as a pipe would have it. */
+const FLAG = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
 /** Lines that wait while the disk is slow; one more is lost. */
 const MAX_WAITING = 10_000;
 
@@ -52,7 +54,10 @@ export class EventLog implements AsyncDisposable {
   async #write(lines: readonly string[]): Promise<void> {
     try {
       // A disk that was full may have taken half a line: nothing is to go on behind it.
-      await appendFile(this.#path, (this.#failing ? "\n" : "") + lines.join(""), { mode: 0o640 });
+      await appendFile(this.#path, (this.#failing ? "\n" : "") + lines.join(""), {
+        flag: FLAG,
+        mode: 0o640,
+      });
       if (this.#failing) this.#observer.written(this.#path);
       this.#failing = false;
     } catch (error) {

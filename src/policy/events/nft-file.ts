@@ -16,6 +16,8 @@ export interface NftFileOptions {
   readonly paused?: boolean;
 }
 
+/** A twentieth of the time goes into it, and no more. */
+const RARER = 20;
 /** At most so often, in milliseconds; and how often it is looked what others have banned, or whether the disk is well. */
 const EVERY = 1_000;
 const LOOK_EVERY = 10_000;
@@ -27,9 +29,9 @@ export class NftFile implements AsyncDisposable {
   readonly #look: NodeJS.Timeout;
   #timer: NodeJS.Timeout | undefined;
   #working: Promise<void> = Promise.resolve();
-  #last = Number.NEGATIVE_INFINITY;
+  #notBefore = 0;
   /** What is in the file. */
-  #state: string | undefined;
+  #state: number | undefined;
   #failing = false;
   #paused: boolean;
 
@@ -73,25 +75,26 @@ export class NftFile implements AsyncDisposable {
   }
 
   #soon(): void {
-    const wait = Math.max(0, this.#last + EVERY - performance.now());
+    const wait = Math.max(0, this.#notBefore - performance.now());
     this.#timer ??= setTimeout(() => this.#work(), wait).unref();
   }
 
   #work(): void {
     this.#timer = undefined;
-    this.#last = performance.now();
+    this.#notBefore = performance.now() + EVERY;
     this.#working = this.#working.then(() => this.#write());
   }
 
   async #write(): Promise<void> {
     if (this.#paused) return;
+    const began = performance.now();
     const { path, exempt, bans } = this.#options;
     const all = await bans().catch(() => undefined);
     if (!all || this.#paused) return;
     try {
       const state = nftState(all, Date.now());
       if (state === this.#state) return;
-      await replaceFile(path, [nftRules(all, exempt())]);
+      await replaceFile(path, nftRules(all, exempt()));
       this.#state = state;
       if (this.#failing) this.#observer.written(path);
       this.#failing = false;
@@ -99,5 +102,6 @@ export class NftFile implements AsyncDisposable {
       if (!this.#failing) this.#observer.notWritten(path, error instanceof Error ? error.message : "");
       this.#failing = true;
     }
+    this.#notBefore = Math.max(this.#notBefore, began + RARER * (performance.now() - began));
   }
 }

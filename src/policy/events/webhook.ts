@@ -161,9 +161,9 @@ export class Webhook implements AsyncDisposable {
       const again = status >= 500 || status === 429 || status === 408;
       return { trouble: `it answers ${status}${redirect}`, again };
     } catch (error) {
-      // What it answered is no matter of ours, as long as it may be tried again.
-      const trouble = error instanceof HttpFailure ? `${error.kind}: ${error.message}` : "it cannot be asked";
-      return { trouble, again: true };
+      const { kind, message } = error instanceof HttpFailure ? error : { kind: "broken", message: "" };
+      // One that answers at such length has had them.
+      return { trouble: `${kind}: ${message}`, again: kind !== "tooLarge" };
     }
   }
 
