@@ -3,11 +3,13 @@ import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { EVENT_KINDS, newEvent, type PolicyEvent } from "../../src/policy/events/event.ts";
+import { EventQueue } from "../../src/policy/events/event-queue.ts";
 import { Webhook, type WebhookOptions } from "../../src/policy/events/webhook.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { freePort } from "../support/ports.ts";
 import { runProcess } from "../support/processes.ts";
 import { eventually } from "../support/waiting.ts";
+import { Clock } from "./engine-kit.ts";
 import { startReceiver } from "./webhook-kit.ts";
 
 const SECRET = "a secret of the test";
@@ -191,6 +193,22 @@ test("of more events than may wait the oldest are dropped, and counted", async (
   const last = receiver.events().at(-1);
   assert.equal(last?.whom.ip, "10.0.5.219");
   for (const { body } of receiver.received) assert.ok(JSON.parse(body).events.length <= 100);
+});
+
+test("what has waited for an hour is dropped, and counted", () => {
+  const clock = new Clock();
+  const dropped: [string, number][] = [];
+  const queue = new EventQueue((...one) => dropped.push(one), clock.read);
+  for (const ip of ["192.0.2.1", "192.0.2.2"]) queue.add(ban(ip));
+  clock.pass(3_599_000);
+  queue.add(ban("192.0.2.3"));
+  assert.equal(queue.first(9).length, 3);
+  clock.pass(2_000);
+  assert.deepEqual(
+    queue.first(9).map(({ event }) => event.whom.ip),
+    ["192.0.2.3"],
+  );
+  assert.deepEqual(dropped, [["old", 2]]);
 });
 
 test("it gets the kinds that are asked for", async () => {

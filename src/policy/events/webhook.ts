@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { HttpClient, HttpFailure } from "../../io/http-client.ts";
 import type { EventKind, PolicyEvent } from "./event.ts";
+import { EventQueue } from "./event-queue.ts";
 
 export interface WebhookOptions {
   readonly url: string;
@@ -32,19 +33,10 @@ export interface WebhookPauses {
 }
 
 const PAUSES: WebhookPauses = { first: 1_000, longest: 60_000 };
-/** Events that wait; one more, and the oldest is dropped: the newest says what holds now. */
-const MAX_WAITING = 1_000;
 const AT_ONCE = 100;
-/** Nobody is helped by what was so long ago. */
-const MAX_AGE_MS = 60 * 60_000;
 /** At a stop. */
 const LAST_MS = 2_000;
 const MAX_ANSWER = 64 * 1024;
-
-interface Waiting {
-  readonly event: PolicyEvent;
-  readonly at: number;
-}
 
 /**
  * Posts events to somebody's server, in their order and at least once: one request at a time, with all that has come
@@ -56,7 +48,7 @@ export class Webhook implements AsyncDisposable {
   readonly #observer: WebhookObserver;
   readonly #pauses: WebhookPauses;
   readonly #client: HttpClient;
-  #waiting: Waiting[] = [];
+  readonly #queue: EventQueue;
   #sending: Promise<void> | undefined;
   #failing = false;
   /** Ends the pause between two tries. */
@@ -68,6 +60,7 @@ export class Webhook implements AsyncDisposable {
     this.#url = new URL(options.url);
     this.#observer = observer;
     this.#pauses = pauses;
+    this.#queue = new EventQueue((reason, events) => observer.dropped(reason, events));
     this.#client = new HttpClient({
       timeoutMs,
       connections: 1,
@@ -79,33 +72,31 @@ export class Webhook implements AsyncDisposable {
 
   /** Events that wait, with those on their way. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#queue.length;
   }
 
   tell(event: PolicyEvent): void {
     if (this.#over.signal.aborted || !this.#options.kinds.includes(event.kind)) return;
-    this.#waiting.push({ event, at: performance.now() });
-    this.#makeRoom();
+    this.#queue.add(event);
     this.#sending ??= this.#sendAll();
   }
 
   /** Ends it, and gives what it has not delivered to the one that takes its place. */
   async handOver(successor: Webhook): Promise<void> {
     this.#over.abort();
-    const left = this.#waiting;
-    this.#waiting = [];
-    for (const { event } of left) successor.tell(event);
+    for (const event of this.#queue.takeAll()) successor.tell(event);
     await this.#client[Symbol.asyncDispose]();
   }
 
   /** Tries a last time, for a moment; what is not delivered then is lost. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort();
-    if (this.#waiting.length > 0) {
+    if (this.#queue.length > 0) {
       const last = this.#sending?.then(() => this.#sendRest()) ?? this.#sendRest();
       await Promise.race([last, pause(LAST_MS, undefined, { ref: false })]);
     }
-    this.#drop("stopped", this.#waiting.length);
+    const lost = this.#queue.takeAll().length;
+    if (lost > 0) this.#observer.dropped("stopped", lost);
     await this.#client[Symbol.asyncDispose]();
   }
 
@@ -113,8 +104,7 @@ export class Webhook implements AsyncDisposable {
     // What comes in one turn goes in one request.
     await undefined;
     let wait = this.#pauses.first;
-    while (this.#waiting.length > 0 && !this.#over.signal.aborted) {
-      this.#dropOld();
+    while (this.#queue.length > 0 && !this.#over.signal.aborted) {
       if (await this.#sendSome()) {
         wait = this.#pauses.first;
         continue;
@@ -126,23 +116,20 @@ export class Webhook implements AsyncDisposable {
   }
 
   async #sendRest(): Promise<void> {
-    while (this.#waiting.length > 0 && (await this.#sendSome()));
+    while (this.#queue.length > 0 && (await this.#sendSome()));
   }
 
   /** Whether there is nothing to try again: they are delivered, or never will be. */
   async #sendSome(): Promise<boolean> {
-    const some = this.#waiting.slice(0, AT_ONCE);
+    const some = this.#queue.first(AT_ONCE);
     if (some.length === 0) return true;
     const outcome = await this.#post(some.map(({ event }) => event));
     if ("ok" in outcome) this.#heal();
     else this.#fail(outcome.trouble);
     this.#observer.asked("ok" in outcome ? "ok" : outcome.again ? "failed" : "refused");
     if ("again" in outcome && outcome.again) return false;
-    const before = this.#waiting.length;
-    // Some of them may have made room for newer ones meanwhile.
-    const sent = new Set(some);
-    this.#waiting = this.#waiting.filter((one) => !sent.has(one));
-    if (!("ok" in outcome)) this.#observer.dropped("refused", before - this.#waiting.length);
+    const gone = this.#queue.takeOut(some);
+    if (!("ok" in outcome) && gone > 0) this.#observer.dropped("refused", gone);
     return true;
   }
 
@@ -175,23 +162,6 @@ export class Webhook implements AsyncDisposable {
   #heal(): void {
     if (this.#failing) this.#observer.well();
     this.#failing = false;
-  }
-
-  #makeRoom(): void {
-    if (this.#waiting.length > MAX_WAITING) this.#drop("full", this.#waiting.length - MAX_WAITING);
-  }
-
-  #dropOld(): void {
-    const oldest = performance.now() - MAX_AGE_MS;
-    const young = this.#waiting.findIndex(({ at }) => at >= oldest);
-    this.#drop("old", young < 0 ? this.#waiting.length : young);
-  }
-
-  /** The first of them. */
-  #drop(reason: DropReason, count: number): void {
-    if (count === 0) return;
-    this.#waiting.splice(0, count);
-    this.#observer.dropped(reason, count);
   }
 }
 
