@@ -165,7 +165,7 @@ const BUCKET = fc.record({
   points: fc.integer({ min: 1, max: 4 }),
   soft: fc.boolean(),
   cost: fc.integer({ min: 0, max: 2 }),
-  kind: fc.constantFrom("seat", "window", "ofName"),
+  kind: fc.constantFrom("seat", "window", "ofName", "distinct"),
   banned: fc.boolean(),
 });
 const VISITOR = fc.record({
@@ -201,6 +201,7 @@ function questionOf({ bans, buckets, visitor, guess }: Step): Question {
         ...timed,
         key: `${kind}${"windowMs" in timed}${key}`,
         ...(kind === "ofName" && { ofName: true }),
+        ...(kind === "distinct" && { distinct: visitor?.network ?? "elsewhere" }),
         ...(banned && { ban }),
       };
     }),
