@@ -10,8 +10,11 @@ import { fileURLToPath } from "node:url";
 import { createFingerprints } from "../src/auth/fingerprint.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { createPolicy, type Policy } from "../src/policy/engine.ts";
+import { Teller } from "../src/policy/events/teller.ts";
 import { MemoryStore } from "../src/policy/store/memory.ts";
 import type { CounterStore } from "../src/policy/store/store.ts";
+import { WatchedStore } from "../src/policy/store/watched.ts";
+import { Top } from "../src/policy/top/top.ts";
 import { Refused } from "../src/refusal.ts";
 import { RemoteStore, type StoreAnswer, type StoreCall } from "../src/supervisor/remote-store.ts";
 import { StoreDesk } from "../src/supervisor/store-desk.ts";
@@ -19,18 +22,31 @@ import { StoreDesk } from "../src/supervisor/store-desk.ts";
 /** Says nothing of limits, and so has the default ones. */
 const CONFIG = fileURLToPath(new URL("../config/minimal.yaml", import.meta.url));
 
-function newPolicy(store: CounterStore) {
+function defaultLimits() {
   const loaded = loadConfig(CONFIG);
   if (!loaded.ok) throw new Error("the example does not load");
-  const { limits } = loaded.config.policy;
+  return loaded.config.policy.limits;
+}
+
+function newPolicy(store: CounterStore) {
   return createPolicy({
-    limits,
+    limits: defaultLimits(),
     mode: "enforce",
     exempt: ["127.0.0.0/8", "::1"],
     ipv6Prefix: 64,
     store,
     observer: { wouldRefuse: () => {}, banned: () => {} },
   });
+}
+
+/** As the gateway has it: with those who make events and know who does most. */
+function watched(store: MemoryStore): WatchedStore {
+  const limits = defaultLimits();
+  const teller = new Teller(() => {});
+  const top = new Top();
+  teller.change("gateway", { limits, mode: "enforce" });
+  top.change(limits);
+  return new WatchedStore(store, [top, teller]);
 }
 
 const address = (number: number): string =>
@@ -57,7 +73,7 @@ async function logIn(policy: Policy, number: number): Promise<void> {
 }
 
 async function loginCost(rounds: number): Promise<{ login: number; mail: number }> {
-  const policy = newPolicy(new MemoryStore());
+  const policy = newPolicy(watched(new MemoryStore()));
   let cpu = process.cpuUsage();
   for (let number = 0; number < rounds; number += 1) await logIn(policy, number);
   const login = microseconds(cpu) / rounds;
@@ -95,7 +111,7 @@ async function costThroughSupervisor(rounds: number, atOnce: number): Promise<nu
   const worker: ChildProcess = fork(fileURLToPath(import.meta.url), [String(rounds), String(atOnce)], {
     serialization: "advanced",
   });
-  const desk = new StoreDesk(new MemoryStore());
+  const desk = new StoreDesk(watched(new MemoryStore()));
   let cpu = process.cpuUsage();
   let spent = 0;
   worker.on("message", (message) => {

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
+import { Events } from "./app/events-owner.ts";
 import { observePolicy, openCarrier, type Shared } from "./app/open-carrier.ts";
 import { openStore } from "./app/store-owner.ts";
 import { ownTls, type TlsOwner } from "./app/tls-owner.ts";
@@ -11,6 +12,7 @@ import { alone } from "./supervisor/alone.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { newsDesk } from "./supervisor/news.ts";
 import { PolicyDesk } from "./supervisor/policy-desk.ts";
+import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
 import { Workers, type WorkersOptions } from "./supervisor/workers.ts";
@@ -60,16 +62,21 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
   let bans: BanKeeper | undefined;
+  let events: Events | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
     successor,
     predecessor,
     async openCrew(options) {
-      const { store, isAlone, sharing, keeper } = await openStore(config, log, options.metrics, opening);
+      const { metrics } = options;
+      const opened = await openStore(config, log, metrics, opening);
+      const { isAlone, sharing, keeper } = opened;
       bans = keeper;
-      tls = opening.use(await ownTls(config, log, options.metrics, sharing));
-      desk = new PolicyDesk(config, store, observePolicy(log), isAlone);
+      events = opening.use(openEvents(config, opened, log, metrics, predecessor !== undefined));
+      const { store } = events;
+      tls = opening.use(await ownTls(config, log, metrics, sharing));
+      desk = new PolicyDesk(config, store, observePolicy(log), isAlone, events.top);
       const shared = {
         store,
         secret: commonSecret(config),
@@ -84,18 +91,26 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
     policy: () => desk,
+    events: () => events?.waiting ?? 0,
     reloaded(next) {
       desk?.change(next);
+      events?.change(next);
       bans?.moveTo(next.dataDir);
       return tls?.change(next);
     },
     async standBack() {
       await Promise.all([tls?.pause(), bans?.flush()]);
     },
-    handOver: () => bans?.pause(),
-    inherit: () => bans?.read(),
+    async handOver() {
+      await Promise.all([bans?.pause(), events?.pause()]);
+    },
+    async inherit() {
+      await bans?.read();
+      events?.goOn();
+    },
     goOn() {
       bans?.goOn();
+      events?.goOn();
       return tls?.renew();
     },
   });
@@ -115,6 +130,15 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     leave: () => end(supervisor.leave()),
     close: () => end(supervisor.stop()),
   };
+}
+
+/** Throws StartError when what events need cannot be read. */
+function openEvents(...given: ConstructorParameters<typeof Events>): Events {
+  try {
+    return new Events(...given);
+  } catch (error) {
+    throw new StartError(`policy.events: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** What fingerprints of passwords and decoys are made with: the same in all processes, and in all gateways of one Redis. */

@@ -23,6 +23,8 @@ export interface PolicyControl {
   explain(whom: Whom): Promise<PolicyAnswer>;
   /** Those that end first come first. */
   bans(limit: number): Promise<PolicyAnswer>;
+  /** Who does most of what in this gateway, lately. */
+  top(by: TopBy, count: TopCount, limit: number): Promise<PolicyAnswer>;
   /** `time`: as durations in the configuration. */
   ban(whom: Whom, time: string): Promise<PolicyAnswer>;
   unban(whom: Whom): Promise<PolicyAnswer>;
@@ -30,6 +32,23 @@ export interface PolicyControl {
 
 const DEFAULT_LIMIT = 1_000;
 const MAX_LIMIT = 100_000;
+const TOP_LIMIT = 20;
+const MAX_TOP = 1_000;
+const TOP_BY = ["user", "network"] as const;
+const TOP_COUNTS = [
+  "connections",
+  "logins",
+  "authFailures",
+  "sessions",
+  "messages",
+  "recipients",
+  "refusedRecipients",
+  "bytesIn",
+  "bytesOut",
+  "refused",
+] as const;
+export type TopBy = (typeof TOP_BY)[number];
+export type TopCount = (typeof TOP_COUNTS)[number];
 const PROTOCOLS = ["imap", "pop3", "sieve", "smtp", "submission"];
 
 const text = { type: "string", minLength: 1, maxLength: 512 };
@@ -53,8 +72,22 @@ const listed = {
   ...exactly,
   properties: { limit: { type: "integer", minimum: 1, maximum: MAX_LIMIT } },
 };
+const topped = {
+  ...exactly,
+  properties: {
+    by: { enum: TOP_BY },
+    count: { enum: TOP_COUNTS },
+    limit: { type: "integer", minimum: 1, maximum: MAX_TOP },
+  },
+};
 const banned = { ...exactly, required: ["for"], properties: { ...whom, for: text } };
 const unbanned = { ...exactly, properties: whom };
+
+interface TopQuery {
+  readonly by?: TopBy;
+  readonly count?: TopCount;
+  readonly limit?: number;
+}
 
 /** `control` is undefined until there is something to see. */
 export function servePolicy(
@@ -79,6 +112,10 @@ export function servePolicy(
   server.get("/api/v1/bans", { onRequest: allow, schema: { querystring: listed } }, (request, reply) =>
     answer(reply, (policy) => policy.bans((request.query as { limit?: number }).limit ?? DEFAULT_LIMIT)),
   );
+  server.get("/api/v1/top", { onRequest: allow, schema: { querystring: topped } }, (request, reply) => {
+    const { by = "network", count = "authFailures", limit = TOP_LIMIT } = request.query as TopQuery;
+    return answer(reply, (policy) => policy.top(by, count, limit));
+  });
   server.post("/api/v1/bans", { onRequest, schema: { body: banned } }, (request, reply) => {
     const { for: time, ...meant } = request.body as Whom & { readonly for: string };
     return answer(reply, (policy) => policy.ban(meant, time));

@@ -3,7 +3,7 @@ import { BanKeeper, type BanKeeperObserver } from "../policy/store/ban-keeper.ts
 import { FailoverStore } from "../policy/store/failover.ts";
 import { MemoryStore } from "../policy/store/memory.ts";
 import { RedisStore } from "../policy/store/redis.ts";
-import type { CounterStore } from "../policy/store/store.ts";
+import type { Ban, CounterStore } from "../policy/store/store.ts";
 import { connectRedis, type RedisObserver } from "../redis/connection.ts";
 import { openSharing, type Sharing } from "../redis/sharing.ts";
 import { StartError } from "../supervisor/start-error.ts";
@@ -12,6 +12,8 @@ import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
 
 export interface OpenStore {
   readonly store: CounterStore;
+  /** All bans that hold, those of other gateways too; rejects while the store that they share is away. */
+  readonly bans: () => Promise<readonly Ban[]>;
   /** Whether several gateways share it, and it is away. */
   readonly isAlone: () => boolean;
   readonly sharing?: Sharing;
@@ -30,7 +32,7 @@ export async function openStore(
     metrics.storeUp.set(1);
     const memory = new MemoryStore();
     const keeper = rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log)));
-    return { store: memory, isAlone: () => false, keeper };
+    return { store: memory, bans: () => memory.bans(), isAlone: () => false, keeper };
   }
   let failover: FailoverStore | undefined;
   let alone = false;
@@ -44,8 +46,9 @@ export async function openStore(
     throw new StartError(`policy.store: ${error.message}`);
   });
   rooms.use(connection);
-  failover = new FailoverStore(rooms.use(new RedisStore(connection)), onStoreFailure);
-  const opened = { store: failover, isAlone: () => alone };
+  const shared = rooms.use(new RedisStore(connection));
+  failover = new FailoverStore(shared, onStoreFailure);
+  const opened = { store: failover, bans: () => shared.bans(), isAlone: () => alone };
   if (clusterSecret === undefined) return opened;
   return { ...opened, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
 }

@@ -1,6 +1,6 @@
 import { printable } from "../wire/printable.ts";
 import { act, askAdmin } from "./ask-admin.ts";
-import { banWords, type Told, type ToldBan, wordsFor } from "./policy-words.ts";
+import { banWords, type Told, type ToldBan, type ToldTop, topWords, wordsFor } from "./policy-words.ts";
 
 /** The parts that a limit's key can have. */
 export interface Whom {
@@ -12,6 +12,14 @@ export interface Whom {
   readonly backend?: string;
   readonly country?: string;
   readonly asn?: string;
+}
+
+/** As written on the command line. */
+export interface TopOptions {
+  readonly by: string;
+  readonly count: string;
+  readonly limit: string;
+  readonly json: boolean;
 }
 
 /** More than any line here has to be. */
@@ -43,6 +51,17 @@ export function bans(file: string, json: boolean): Promise<number> {
       console.log(
         rows.length < total ? `${rows.length} of ${total} bans` : total === 1 ? "1 ban" : `${total} bans`,
       );
+    },
+  );
+}
+
+/** `postern top`: who does most of what, in the last hour at most. */
+export function top(file: string, { json, ...asked }: TopOptions): Promise<number> {
+  return act(
+    () => askAdmin(file, "GET", `/api/v1/top?${new URLSearchParams({ ...asked })}`),
+    ({ body }) => {
+      if (json) return console.log(JSON.stringify(body));
+      for (const line of topWords(body as unknown as ToldTop)) print(line);
     },
   );
 }

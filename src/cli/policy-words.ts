@@ -39,6 +39,8 @@ const MATTERS: Readonly<Record<string, string>> = {
   sessions: "a login",
   messages: "a message",
   recipients: "a recipient",
+  refusedRecipients: "a recipient",
+  networks: "a login from another network",
   bytesIn: "a login",
   bytesOut: "a login",
 };
@@ -47,6 +49,7 @@ const NEXT: Readonly<Record<string, string>> = {
   ban: "would be refused, and leads to a ban",
   delay: "would have to wait",
   throttle: "bytes would be slowed down",
+  alert: "somebody is told",
   observe: "would be refused if the limit were enforced",
   "passed over": "passed over: this network is known for the name",
 };
@@ -84,6 +87,33 @@ export function banWords({ key, by, leftMs, times, passedOver }: ToldBan, now: D
     times > 1 ? `, ${TIMES[times - 1] ?? `${times}${ENDINGS[ORDINAL.select(times)] ?? "th"}`} time` : "";
   const spared = passedOver ? "; passed over: this network is known for the name" : "";
   return `${key}: banned by ${by} until ${clock(leftMs, now)} (${inTime(roughly(leftMs))} left)${repeat}${spared}`;
+}
+
+/** What /api/v1/top answers. */
+export interface ToldTop {
+  readonly by: "user" | "network";
+  readonly count: string;
+  readonly since: string;
+  readonly top: readonly {
+    readonly user?: string;
+    readonly network?: string;
+    readonly count: number;
+    readonly error: number;
+  }[];
+}
+
+/** One a line, those with most first. */
+export function topWords({ by, count, since, top }: ToldTop): string[] {
+  const amount = count.startsWith("bytes") ? size : String;
+  const rows = top.map((row) => {
+    const sure = row.error === 0 ? "" : ` (${amount(row.error)} of them perhaps others')`;
+    return `${amount(row.count)}  ${row[by] ?? ""}${sure}`;
+  });
+  return [
+    `${count} by ${by}, in this gateway since ${since}`,
+    ...rows,
+    ...(rows.length === 0 ? ["none"] : []),
+  ];
 }
 
 function verdict({ exempt, bans, limits }: Told): string {

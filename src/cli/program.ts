@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { ban, bans, explain, unban, type Whom } from "./bans.ts";
+import { ban, bans, explain, type TopOptions, top, unban, type Whom } from "./bans.ts";
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
@@ -112,6 +112,19 @@ export async function program(argv: readonly string[]): Promise<number> {
     .description("list the bans that hold in a running gateway")
     .option("--json", "for programs", false)
     .action(async ({ config, json }: { config: string; json: boolean }) => exit(await bans(config, json)));
+  running(postern.command("top"))
+    .description("list who does most of what in a running gateway, in the last hour at most")
+    .option("--by <what>", "network or user", "network")
+    .option(
+      "--count <what>",
+      "what limits count, such as authFailures, messages or bytesOut; or refused",
+      "authFailures",
+    )
+    .option("--limit <number>", "how many at most", "20")
+    .option("--json", "for programs", false)
+    .action(async ({ config, ...options }: TopOptions & { config: string }) =>
+      exit(await top(config, options)),
+    );
   key(postern.command("ban"))
     .description("refuse somebody's new connections and logins; sessions that are open go on (see kick)")
     .requiredOption("--for <time>", "how long, such as 30m, 1h or 7d")

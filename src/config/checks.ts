@@ -1,6 +1,7 @@
 import { isEverywhere, isLoopback, leadsTo, overlaps } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import { type Entry, entriesOf } from "./entries.ts";
+import { checkEvents } from "./event-checks.ts";
 import { readTextFile } from "./files.ts";
 import { checkGeo } from "./geo-checks.ts";
 import { checkHooks } from "./hook-checks.ts";
@@ -28,6 +29,7 @@ export function checkAcross(config: Config, report: Report): void {
   checkPolicy(config, report);
   checkGeo(config, report);
   checkHooks(config, report);
+  checkEvents(config, report);
   checkRedis(config, report);
   checkAdmin(config, listeners, report);
 }

@@ -16,6 +16,8 @@ const COUNTED_FOR_GOOD: ReadonlySet<Count> = new Set([
   "authFailures",
   "messages",
   "recipients",
+  "refusedRecipients",
+  "networks",
   "bytesIn",
   "bytesOut",
 ]);
@@ -26,6 +28,7 @@ const UNKNOWN_YET: Readonly<Partial<Record<Count, readonly Part[]>>> = {
   connections: ["user", "domain", "backend"],
   authFailures: ["backend"],
 };
+const OF_USERS = ["user", "domain"] as const;
 const SIGNING_IN: readonly Protocol[] = ["imap", "submission", "pop3", "sieve"];
 const SENDING: readonly Protocol[] = ["submission", "smtp"];
 const PROTOCOLS: readonly Protocol[] = [...SIGNING_IN, "smtp"];
@@ -36,6 +39,8 @@ const SPOKEN_IN: Readonly<Partial<Record<Count, readonly Protocol[]>>> = {
   sessions: SIGNING_IN,
   messages: SENDING,
   recipients: SENDING,
+  refusedRecipients: SENDING,
+  networks: SIGNING_IN,
 };
 
 /** What a limit says that means nothing, or not what it seems to. */
@@ -66,6 +71,11 @@ function checkAmount({ pointer, value: { count, limit } }: Place, report: Report
 function checkKeys({ pointer, value: { count, per, match } }: Place, report: Report): void {
   const unknown = UNKNOWN_YET[count] ?? [];
   const when = count === "connections" ? "when a client connects" : "when a password is tried";
+  if (count === "networks" && (per.includes("ip") || !OF_USERS.some((part) => per.includes(part))))
+    report.error(`${pointer}/per`, "cannot have several networks", {
+      found: per.join(", "),
+      valid: "user or domain, also with listener, protocol, backend",
+    });
   const found = per.filter((part) => unknown.includes(part));
   if (found.length > 0)
     report.error(`${pointer}/per`, `is not known yet ${when}`, {
@@ -94,7 +104,7 @@ function checkProtocols({ pointer, value: { count, per, match } }: Place, report
 }
 
 function checkThen({ pointer, value: { count, per, then } }: Place, report: Report): void {
-  if (then === "refuse") return;
+  if (typeof then === "string") return;
   if ("throttle" in then && !BYTES.has(count))
     report.error(`${pointer}/then`, "can slow down nothing but bytes", {
       valid: "refuse, { delay: DURATION } or { ban: DURATION }",

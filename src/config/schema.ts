@@ -19,6 +19,8 @@ const COUNTED = [
   "sessions",
   "messages",
   "recipients",
+  "refusedRecipients",
+  "networks",
   "bytesIn",
   "bytesOut",
 ] as const;
@@ -523,7 +525,10 @@ const ASN = Type.Unsafe<string | number>({
 const LimitSchema = mapping(
   {
     name: Type.String({ pattern: NAME_PATTERN, valid: NAME_WORDS, description: "Names the limit; unique." }),
-    count: choice(COUNTED, { description: "What is counted." }),
+    count: choice(COUNTED, {
+      description:
+        "What is counted. `refusedRecipients`: those that a backend, no route or a limit refused, which a hijacked account and a guesser of addresses make many of; a backend's 421, 451 and 452 are none. `networks`: from how many different ones a user signs in.",
+    }),
     per: oneOrMore(choice(COUNTED_PER, { description: "What it is counted by." }), COUNTED_PER.join(", "), {
       description:
         "What it is counted by; a list is one combined key. `connections` know no user, domain or backend yet, `authFailures` no backend. `authFailures` by user or domain without ip spare networks that the user has signed in from lately, and count names that are nobody's by the network only. `country` and `asn` need the file in `policy.geo`; where it does not know an address they are `unknown`, which is counted like any other.",
@@ -585,6 +590,7 @@ const LimitSchema = mapping(
     then: Type.Union(
       [
         Type.Literal("refuse"),
+        Type.Literal("alert"),
         mapping({ delay: duration({ description: "Answer this much later." }) }, {}),
         mapping(
           {
@@ -611,8 +617,9 @@ const LimitSchema = mapping(
       {
         default: "refuse",
         valid:
-          "refuse, { delay: DURATION } or { ban: DURATION }, with upTo: DURATION for bans that grow, or { throttle: SIZE } for bytes",
-        description: "What happens beyond the limit.",
+          "refuse, alert, { delay: DURATION } or { ban: DURATION }, with upTo: DURATION for bans that grow, or { throttle: SIZE } for bytes",
+        description:
+          "What happens beyond the limit. `alert` refuses nothing: it is said in the log and as the event `suspected`.",
       },
     ),
   },
@@ -795,6 +802,56 @@ const StoreSchema = Type.Unsafe<StoreConfig>({
     "Where counters and bans live: in this Postern, or in a Redis or Valkey that several share. `{ redis: { … } }` says more than a URL can.",
 });
 
+const EVENT_KINDS = ["ban", "unban", "limit", "suspected"] as const;
+
+const EventsSchema = mapping(
+  {
+    webhook: Type.Optional(
+      mapping(
+        {
+          url: secret({
+            description:
+              "Where events are posted as JSON, by https://; a secret, for it may hold a token. http:// is for loopback.",
+          }),
+          secret: secret({
+            description: "Signs them, so that nobody else can tell of bans; at least 16 characters.",
+          }),
+          ca: Type.Optional(path({ description: "The authorities to trust instead of the system's, PEM." })),
+          timeout: Type.Unsafe<number>({
+            ...duration({ default: "5s", description: "How long one request may take, at most 10s." }),
+            format: "duration-short",
+            valid: "a duration such as 5s, more than 0 and at most 10s",
+          }),
+          kinds: Type.Array(choice(EVENT_KINDS, { description: "A kind of event." }), {
+            minItems: 1,
+            uniqueItems: true,
+            default: [...EVENT_KINDS],
+            description: "Which events it gets.",
+          }),
+          insecure: flag({
+            default: false,
+            description: "Lets names and addresses cross the network in clear text, by http://.",
+          }),
+        },
+        { description: "A server that is told: signed, tried again, and never waited for." },
+      ),
+    ),
+    file: Type.Optional(
+      path({
+        description:
+          "A file that gets one line for each event, for fail2ban and the like; it may be rotated at any time.",
+      }),
+    ),
+    nftables: Type.Optional(
+      path({
+        description:
+          "A file that always holds all banned addresses as sets, for `nft -f`: written anew within a second of a change.",
+      }),
+    ),
+  },
+  { default: {}, description: "Who else is told of bans, limits that are reached and suspected accounts." },
+);
+
 const PolicySchema = mapping(
   {
     store: StoreSchema,
@@ -848,6 +905,8 @@ const PolicySchema = mapping(
         { name: "open", count: "sessions", per: "user", limit: 50 },
         { name: "messages", count: "messages", per: "user", limit: "200/1h" },
         { name: "recipients", count: "recipients", per: "user", limit: "1000/1h" },
+        { name: "hijacked", count: "refusedRecipients", per: "user", limit: "50/1h", then: "alert" },
+        { name: "roaming", count: "networks", per: "user", limit: "10/1h", then: "alert" },
       ],
       description: "The limits; a list here takes the place of the whole default list.",
     }),
@@ -859,6 +918,7 @@ const PolicySchema = mapping(
           "Others who have a say, asked in this order behind the limits: not about who is refused already, nor about who is exempt.",
       },
     ),
+    events: EventsSchema,
   },
   { default: {}, description: "How much is too much." },
 );

@@ -6,15 +6,27 @@ import type { Bucket, Question } from "./store/store.ts";
 const POINTS = {
   connection: { connections: 1 },
   attempt: { authFailures: 1 },
-  login: { logins: 1, sessions: 1, bytesIn: 0, bytesOut: 0 },
-  message: { messages: 1, bytesIn: 0, bytesOut: 0 },
-  recipient: { recipients: 1 },
+  login: { logins: 1, sessions: 1, networks: 1, bytesIn: 0, bytesOut: 0 },
+  message: { messages: 1, refusedRecipients: 0, bytesIn: 0, bytesOut: 0 },
+  recipient: { recipients: 1, refusedRecipients: 0 },
+  refusedRecipient: { refusedRecipients: 1 },
 } as const satisfies Readonly<Record<string, Readonly<Partial<Record<Limit["count"], number>>>>>;
 
 export type AskingPoint = keyof typeof POINTS;
 
 /** Whose bans can come up while mail passes: only a limit on what passes meets somebody who is signed in. */
-const PASSING: ReadonlySet<Limit["count"]> = new Set(["messages", "recipients", "bytesIn", "bytesOut"]);
+const PASSING: ReadonlySet<Limit["count"]> = new Set([
+  "messages",
+  "recipients",
+  "refusedRecipients",
+  "bytesIn",
+  "bytesOut",
+]);
+
+const MAIL: ReadonlySet<AskingPoint> = new Set(["message", "recipient", "refusedRecipient"]);
+
+/** What is counted when it is over, and only looked at before. */
+const AFTERWARDS: ReadonlySet<Limit["count"]> = new Set(["refusedRecipients"]);
 
 /** By these an operator may ban, whatever limits there are. */
 const ALWAYS: readonly (readonly KeyPart[])[] = [["ip"], ["user"], ["domain"]];
@@ -58,11 +70,14 @@ export class Asking {
         const cost: number | undefined = (POINTS[name] as Partial<Record<Limit["count"], number>>)[
           rule.count
         ];
-        // Who is slowed down may enter.
-        const moot = name === "login" && rule.deed === "throttle";
+        // Who is slowed down may enter, and who is banned for one more, or only told of, may have that one.
+        const harmless = rule.deed !== "refuse" && rule.deed !== "delay";
+        const moot =
+          (name === "login" && rule.deed === "throttle") ||
+          (cost === 0 && AFTERWARDS.has(rule.count) && harmless);
         return cost === undefined || moot ? [] : [{ rule, cost }];
       }),
-      bans: name === "message" || name === "recipient" ? passing : this.#bans,
+      bans: MAIL.has(name) ? passing : this.#bans,
     });
     this.#points = {
       connection: point("connection"),
@@ -70,6 +85,7 @@ export class Asking {
       login: point("login"),
       message: point("message"),
       recipient: point("recipient"),
+      refusedRecipient: point("refusedRecipient"),
     };
   }
 
@@ -84,9 +100,10 @@ export class Asking {
       if (key === undefined) continue;
       rules.push(rule);
       whom.push(key);
-      const bucket = rule.bucketOf(key, cost);
-      // Mail is slowed down by taking the next message later.
-      buckets.push(rule.deed === "throttle" ? { ...bucket, soft: false } : bucket);
+      const bucket = rule.bucketOf(key, cost, subject.ip);
+      // Mail is slowed down by taking the next message later. What is over is counted, whatever the limit says.
+      const soft = rule.deed === "throttle" ? false : bucket.soft || (cost > 0 && AFTERWARDS.has(rule.count));
+      buckets.push(soft === bucket.soft ? bucket : { ...bucket, soft });
     }
     // A ban holds wherever its key is met, whatever the limit that led to it matches.
     const banned = keysOf(bans, subject);
@@ -98,7 +115,7 @@ export class Asking {
   askAll(subject: Subject): Asked {
     const rules = this.rules.filter((rule) => rule.concerns(subject) && rule.whom(subject) !== undefined);
     const whom = rules.map((rule) => rule.whom(subject) as string);
-    const buckets = rules.map((rule, at) => rule.bucketOf(whom[at] as string, 1));
+    const buckets = rules.map((rule, at) => rule.bucketOf(whom[at] as string, 1, subject.ip));
     return { question: { bans: keysOf(this.#bans, subject), buckets, ...visitorOf(subject) }, rules, whom };
   }
 

@@ -1,11 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { Refused } from "../refusal.ts";
 import { type Asked, Asking, type AskingPoint } from "./asking.ts";
 import { ByteMeter, type Metered } from "./byte-meter.ts";
 import { Clients } from "./clients.ts";
 import { type Explanation, explain } from "./explain.ts";
 import type { Place } from "./geo/places.ts";
 import { settled } from "./guess.ts";
-import type { LimitAnswer } from "./limit.ts";
+import type { Deed, LimitAnswer } from "./limit.ts";
 import { type Facts, partsOf, readKey, type Subject, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
@@ -21,6 +22,14 @@ interface Admitted {
   readonly delayMs: number;
 }
 
+/** What is heard of a limit that lets somebody pass who is beyond it. */
+const HEARD: Readonly<Record<Exclude<Deed, "ban">, LimitAnswer>> = {
+  refuse: "refused",
+  delay: "delayed",
+  throttle: "throttled",
+  alert: "alerted",
+  observe: "wouldRefuse",
+};
 const NOTHING: Admitted = { receipts: [], delayMs: 0 };
 const NO_LEASE: Entrance = { completed() {}, async [Symbol.asyncDispose]() {} };
 const NO_ATTEMPT: Attempt = { settle: (answer) => answer };
@@ -71,7 +80,17 @@ class Engine implements Policy {
   }
 
   recipient(facts: Facts): Promise<void> | undefined {
-    return this.#pass("recipient", facts);
+    return this.#pass("recipient", facts)?.catch((error: unknown) => {
+      const ours = error instanceof Refused && error.refusal.kind === "tooFast";
+      if (ours) this.recipientRefused(facts);
+      throw error;
+    });
+  }
+
+  recipientRefused(facts: Facts): void {
+    const asked = this.#ask("refusedRecipient", facts);
+    // It is over: nobody waits, and a store without an answer changes nothing.
+    if (asked) void this.#admit(asked).catch(() => {});
   }
 
   /** No limit counts it. */
@@ -177,7 +196,8 @@ class Engine implements Policy {
         rule.heard("allowed");
         continue;
       }
-      rule.heard(rule.deed === "delay" ? "delayed" : rule.deed === "throttle" ? "throttled" : "wouldRefuse");
+      // A ban is heard of where it is imposed.
+      if (rule.deed !== "ban") rule.heard(HEARD[rule.deed]);
       if (rule.deed === "delay") delayMs = Math.max(delayMs, rule.delayMs);
       const key = whom[at] ?? "";
       if (rule.deed === "observe")

@@ -90,6 +90,15 @@ export function partsOf(key: string): KeyPart[] {
   return PARTS.filter((name) => parts.some((part) => part.startsWith(`${name}=`)));
 }
 
+/** A key's parts with their values. */
+export function membersOf(key: string): Readonly<Partial<Record<KeyPart, string>>> {
+  const parts = key.split(BETWEEN).map((part) => {
+    const at = part.indexOf("=");
+    return [part.slice(0, at), part.slice(at + 1)];
+  });
+  return Object.fromEntries(parts);
+}
+
 function readPart(text: string, ipv6Prefix: number): string | undefined {
   const [, name, value = ""] = /^([a-z]+)=(.+)$/su.exec(text) ?? [];
   if (!PARTS.some((part) => part === name)) return undefined;

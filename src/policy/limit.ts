@@ -14,6 +14,8 @@ export interface Limit {
     | "sessions"
     | "messages"
     | "recipients"
+    | "refusedRecipients"
+    | "networks"
     | "bytesIn"
     | "bytesOut";
   readonly per: readonly KeyPart[];
@@ -25,15 +27,24 @@ export interface Limit {
 
 type Consequence =
   | "refuse"
+  /** Tells somebody, and does nothing else. */
+  | "alert"
   | { readonly delay: number }
   | { readonly ban: number; readonly upTo?: number }
   /** Bytes a second. */
   | { readonly throttle: number };
 
 /** What a limit does to whoever is beyond it. */
-export type Deed = "refuse" | "delay" | "ban" | "throttle" | "observe";
+export type Deed = "refuse" | "delay" | "ban" | "throttle" | "alert" | "observe";
 /** Everything that is counted of a limit: how often it did what, and how often nothing. */
-export type LimitAnswer = "allowed" | "refused" | "delayed" | "banned" | "throttled" | "wouldRefuse";
+export type LimitAnswer =
+  | "allowed"
+  | "refused"
+  | "delayed"
+  | "banned"
+  | "throttled"
+  | "alerted"
+  | "wouldRefuse";
 
 /** What ends by itself, and may be counted as it is open. */
 const AT_ONCE: ReadonlySet<Limit["count"]> = new Set(["connections", "sessions"]);
@@ -46,7 +57,7 @@ export class Rule {
   readonly count: Limit["count"];
   readonly per: readonly KeyPart[];
   readonly deed: Deed;
-  /** Only counted, because it is observed, or because it delays or slows down. */
+  /** Only counted, because it is observed, or because it alerts, delays or slows down. */
   readonly soft: boolean;
   readonly delayMs: number;
   /** Bytes a second, where the limit slows down. */
@@ -67,7 +78,8 @@ export class Rule {
     this.count = count;
     this.per = inOrder(limit.per);
     const { deed, delay = 0, throttle, ban, upTo } = consequence(then);
-    this.deed = observed ? "observe" : deed;
+    // An alert is all that observing could be.
+    this.deed = observed && deed !== "alert" ? "observe" : deed;
     this.soft = this.deed !== "refuse" && this.deed !== "ban";
     this.delayMs = delay;
     this.rate = throttle ?? Number.POSITIVE_INFINITY;
@@ -97,8 +109,8 @@ export class Rule {
     return this.#match.fits(subject);
   }
 
-  /** Where so many points are counted. */
-  bucketOf(whom: string, cost: number): Bucket {
+  /** Where so many points are counted; `ip`: the client's, where it is counted how many there are. */
+  bucketOf(whom: string, cost: number, ip?: string): Bucket {
     const { points, windowMs, soft, ofName } = this;
     const key = this.counterKey(whom);
     const ban = this.#ban && { ...this.#ban, key: whom };
@@ -106,6 +118,7 @@ export class Rule {
       ...(windowMs !== undefined && { windowMs }),
       ...(ban && { ban }),
       ...(ofName && { ofName }),
+      ...(this.count === "networks" && ip !== undefined && { distinct: ip }),
     };
     return { key, points, soft, cost, ...rest };
   }
@@ -150,7 +163,7 @@ interface Told {
 }
 
 function consequence(then: Consequence): Told {
-  if (then === "refuse") return { deed: "refuse" };
+  if (typeof then === "string") return { deed: then };
   if ("delay" in then) return { deed: "delay", ...then };
   return "ban" in then ? { deed: "ban", ...then } : { deed: "throttle", ...then };
 }

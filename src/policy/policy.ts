@@ -41,6 +41,8 @@ export interface Policy {
   recipient(facts: Facts, details?: () => MailDetails): Promise<void> | undefined;
   /** May this message's content come? */
   content(facts: Facts, details?: () => MailDetails): Promise<void> | undefined;
+  /** One was refused, by the backend or by us. */
+  recipientRefused(facts: Facts): void;
   /** Counts a session's bytes from now on, once a second; where it `stops`, a limit ends it or slows it down. */
   watch(session: Metered, stops: boolean): void;
   /** Counts what it has moved so far, now. */

@@ -93,6 +93,10 @@ function verdictOf({ rule, whom, sessions }: Sum, count: Count, observer: Policy
     observer.wouldRefuse(rule.name, showKey(whom), rule.describe(whom, count));
     return {};
   }
+  if (rule.deed === "alert") {
+    rule.heard("alerted");
+    return {};
+  }
   if (rule.deed !== "throttle") {
     rule.heard("refused");
     return { refused: rule.refusal(whom, count) };

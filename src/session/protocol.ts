@@ -43,6 +43,8 @@ export interface Desk {
   recipient(message: () => MailFacts): Promise<void> | undefined;
   /** May this message's content come? */
   content(message: () => MailFacts): Promise<void> | undefined;
+  /** The backend, or no route, takes mail for one that it named. */
+  recipientRefused(): void;
   /** The backend of another recipient. */
   backendOf(recipient: string): string;
   /** Tells the log and the metrics of a no that ended nothing. */

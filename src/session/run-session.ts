@@ -119,6 +119,7 @@ function makeDesk(session: Session, rooms: Rooms): Desk {
     message: () => rooms.policy.message(session.facts),
     recipient: (message) => rooms.policy.recipient(session.facts, () => mailDetails(session, message)),
     content: (message) => rooms.policy.content(session.facts, () => mailDetails(session, message)),
+    recipientRefused: () => rooms.policy.recipientRefused(session.facts),
     backendOf: (recipient) => rooms.router.routeRecipient(recipient, session.protocol.name).backend,
     refused: (kind, detail) => rooms.telemetry.refusedMail(session, kind, detail),
     delivered(accepted) {
@@ -205,11 +206,20 @@ interface Way {
 async function takeIn(session: Session, entry: Entry, rooms: Rooms): Promise<Way> {
   const { recipient = "", counted, message } = entry;
   session.enter("routing");
-  const route = rooms.router.routeRecipient(recipient, session.protocol.name);
+  const route = routeOf(session, recipient, rooms);
   session.backend = route.backend;
   if (!counted) await rooms.policy.message(session.facts);
   await rooms.policy.recipient(session.facts, message && (() => mailDetails(session, message)));
   return { route };
+}
+
+function routeOf(session: Session, recipient: string, { router, policy }: Rooms): Route {
+  try {
+    return router.routeRecipient(recipient, session.protocol.name);
+  } catch (error) {
+    policy.recipientRefused(session.facts);
+    throw error;
+  }
 }
 
 /** Who it is, where he lives, whether he may enter, and how we sign in there for him. */

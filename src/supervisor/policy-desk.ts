@@ -9,6 +9,7 @@ import { placesUnread } from "../policy/geo/places.ts";
 import { PARTS } from "../policy/limit-key.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import type { Ban, CounterStore } from "../policy/store/store.ts";
+import type { Top, TopBy, TopCount } from "../policy/top/top.ts";
 
 /** Controls, line separators and broken surrogates are in nobody's name. */
 const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -22,11 +23,19 @@ export class PolicyDesk implements PolicyControl {
   readonly #store: CounterStore;
   readonly #observer: PolicyObserver;
   readonly #isAlone: () => boolean;
+  readonly #top: Top;
   #config: Config;
   #policy: Policy;
 
   /** `isAlone`: whether the store that several gateways share is away, and this one counts by itself. */
-  constructor(config: Config, store: CounterStore, observer: PolicyObserver, isAlone: () => boolean) {
+  constructor(
+    config: Config,
+    store: CounterStore,
+    observer: PolicyObserver,
+    isAlone: () => boolean,
+    top: Top,
+  ) {
+    this.#top = top;
     this.#store = store;
     this.#observer = observer;
     this.#isAlone = isAlone;
@@ -65,6 +74,12 @@ export class PolicyDesk implements PolicyControl {
     const bans = await this.#policy.bans();
     const first = bans.toSorted((one, other) => one.leftMs - other.leftMs).slice(0, limit);
     return this.#tell({ total: bans.length, bans: first.map(dated) });
+  }
+
+  async top(by: TopBy, count: TopCount, limit: number): Promise<PolicyAnswer> {
+    const { since, rows } = this.#top.list(by, count, limit);
+    const told = rows.map(({ key, ...row }) => ({ [by]: key, ...row }));
+    return { ok: true, body: { by, count, since: since.toISOString(), top: told } };
   }
 
   async ban(whom: Whom, time: string): Promise<PolicyAnswer> {

@@ -36,6 +36,8 @@ export interface SupervisorOptions {
   readonly load?: (() => LoadResult) | undefined;
   /** What operators see of limits and bans; undefined until there is something to see. */
   readonly policy: () => PolicyControl | undefined;
+  /** How many events of the policy wait to be told. */
+  readonly events: () => number;
   /** Hears of each new configuration. */
   readonly reloaded: (config: Config) => Promise<void> | undefined;
   /** Lets go of what only one gateway can have, for an upgrade, and takes it again when that came to nothing. */
@@ -90,7 +92,11 @@ export class Supervisor {
     this.#log = log;
     this.#options = options;
     this.#metrics = createSupervisorMetrics(
-      { workers: () => this.#crew?.size ?? 0, waiting: () => this.#crew?.waiting ?? 0 },
+      {
+        workers: () => this.#crew?.size ?? 0,
+        waiting: () => this.#crew?.waiting ?? 0,
+        events: options.events,
+      },
       !options.apart,
     );
     this.#listeners = new Listeners({

@@ -16,6 +16,13 @@ export interface Readings {
   hooks(): Iterable<{ readonly name: string; readonly pending: number; readonly resting: boolean }>;
 }
 
+/** Counted where they are imposed: by limits in the processes that carry sessions, by hand in the one above. */
+export const BANS = {
+  name: "postern_bans_total",
+  help: "Bans that limits led to, and those by hand, as of the limit `operator`.",
+  labelNames: ["limit"] as const,
+};
+
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Every metric that Postern has. No label's value comes from a client. */
@@ -59,12 +66,7 @@ export function createMetrics(readings: Readings) {
     labelNames: ["limit"] as const,
     registers,
   });
-  const bans = new Counter({
-    name: "postern_bans_total",
-    help: "Bans that limits led to.",
-    labelNames: ["limit"] as const,
-    registers,
-  });
+  const bans = new Counter({ ...BANS, registers });
   const stages = new Histogram({
     name: "postern_stage_duration_seconds",
     help: "Time that sessions spent in each stage before the relay.",
@@ -166,7 +168,7 @@ export function createMetrics(readings: Readings) {
   });
   new Counter({
     name: "postern_limit_total",
-    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled, alerted or wouldRefuse.",
     labelNames: ["limit", "answer"] as const,
     registers,
     collect() {

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { BANS } from "./metrics.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** Seconds: a store is asked for a tenth of one at most. */
@@ -8,6 +9,8 @@ const STORE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
 export interface SupervisorReadings {
   workers(): number;
   waiting(): number;
+  /** Events that the webhook has not taken yet. */
+  events(): number;
 }
 
 export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
@@ -33,7 +36,39 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       this.set(readings.waiting());
     },
   });
+  new Gauge({
+    name: "postern_webhook_waiting",
+    help: "Events that wait for the webhook, or are on their way to it.",
+    registers,
+    collect() {
+      this.set(readings.events());
+    },
+  });
   return {
+    events: new Counter({
+      name: "postern_events_total",
+      help: "Events of the policy: ban, unban, limit or suspected.",
+      labelNames: ["kind"] as const,
+      registers,
+    }),
+    eventsDropped: new Counter({
+      name: "postern_events_dropped_total",
+      help: "Events that somebody was not told of: the webhook, because its queue was full, they were old, it refused them, or the gateway stopped; the file, because it could not be written.",
+      labelNames: ["to", "reason"] as const,
+      registers,
+    }),
+    webhookRequests: new Counter({
+      name: "postern_webhook_requests_total",
+      help: "Requests to the webhook: ok, failed, which are tried again, or refused.",
+      labelNames: ["outcome"] as const,
+      registers,
+    }),
+    bans: new Counter({ ...BANS, registers }),
+    unbans: new Counter({
+      name: "postern_unbans_total",
+      help: "Bans that operators lifted.",
+      registers,
+    }),
     dropped: new Counter({
       name: "postern_connections_dropped_total",
       help: "Connections closed unserved, because nobody had room for them in time.",

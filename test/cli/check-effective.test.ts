@@ -49,7 +49,7 @@ test("check --effective prints all that is in force, loads to the same, and tell
   assert.equal(shown.policy.store, "redis://***@127.0.0.1:6379/1");
   assert.deepEqual(
     shown.policy.limits.map(({ name }: { name: string }) => name),
-    ["connects", "guesses", "owner", "attacked", "open", "messages", "recipients"],
+    ["connects", "guesses", "owner", "attacked", "open", "messages", "recipients", "hijacked", "roaming"],
   );
   const masked = parseConfig(CONFIG.replace(":swordfish-4", "***").replace(/swordfish-\d/g, '"***"'), file);
   const again = parseConfig(stdout, file);

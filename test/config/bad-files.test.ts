@@ -10,6 +10,7 @@ type Row = readonly [name: string, section: string, key: string, message: RegExp
 
 const listener = (rest: string) => `listeners: [{ protocol: imap, ${rest} }]`;
 const backend = (rest: string) => `backends: { alpha: { host: a, protocols: { imap: 143 }, ${rest} } }`;
+const webhook = (rest: string) => `policy: { events: { webhook: { ${rest} } } }`;
 const limit = (rest: string) => `policy: { limits: [{ name: x, ${rest} }] }`;
 
 const ROWS: Record<string, readonly Row[]> = {
@@ -254,11 +255,84 @@ const ROWS: Record<string, readonly Row[]> = {
       "policy.limits[0].per",
       /twice/,
     ],
+    ["an event sink that is none", "policy: { events: { ▸mail: x } }", "policy.events.mail", /webhook/],
+    [
+      "a webhook without its secret",
+      "policy: { events: { webhook: ▸{ url: https://a.example/ } } }",
+      "policy.events.webhook.secret",
+      /missing/,
+    ],
+    [
+      "a webhook that is no web server",
+      webhook("url: ▸ftp://a.example/, secret: swordfish-swordfish"),
+      "policy.events.webhook.url",
+      /is not the address of a web server \(valid: https/,
+    ],
+    [
+      "a webhook with a password in its address",
+      webhook('url: ▸"https://u:p@a.example/", secret: swordfish-swordfish'),
+      "policy.events.webhook.url",
+      /without user and password/,
+    ],
+    [
+      "a webhook in clear text",
+      webhook('url: ▸"http://a.example/", secret: swordfish-swordfish'),
+      "policy.events.webhook.url",
+      /would let names and addresses cross the network in clear text .*insecure: true/,
+    ],
+    [
+      "a short secret",
+      webhook("url: https://a.example/, secret: ▸swordfish"),
+      "policy.events.webhook.secret",
+      /too short: 9 characters/,
+    ],
+    [
+      "a kind of event that is none",
+      webhook("url: https://a.example/, secret: swordfish-swordfish, kinds: [ban, ▸login]"),
+      "policy.events.webhook.kinds[1]",
+      /ban, unban, limit, suspected/,
+    ],
+    [
+      "a webhook's time",
+      webhook("url: https://a.example/, secret: swordfish-swordfish, timeout: ▸1m"),
+      "policy.events.webhook.timeout",
+      /at most 10s/,
+    ],
+    [
+      "one file for two",
+      "policy: { events: { file: a.log, nftables: ▸a.log } }",
+      "policy.events.nftables",
+      /is the file of the lines, too/,
+    ],
     [
       "what then",
       limit("count: sessions, per: ip, limit: 5, then: ▸explode"),
       "policy.limits[0].then",
-      /refuse, \{ delay: DURATION \} or \{ ban/,
+      /refuse, alert, \{ delay: DURATION \} or \{ ban/,
+    ],
+    [
+      "networks by network",
+      limit("count: networks, per: ▸[user, ip], limit: 5/1h"),
+      "policy.limits[0].per",
+      /cannot have several networks \(found user, ip; valid: user or domain/,
+    ],
+    [
+      "networks of nobody",
+      limit("count: networks, per: ▸listener, limit: 5/1h"),
+      "policy.limits[0].per",
+      /cannot have several networks .*user or domain/,
+    ],
+    [
+      "networks at once",
+      limit("count: networks, per: user, limit: ▸5"),
+      "policy.limits[0].limit",
+      /needs a period/,
+    ],
+    [
+      "refused recipients where none are named",
+      limit("count: refusedRecipients, per: ip, limit: 5/1h, match: { protocol: ▸imap }"),
+      "policy.limits[0].match.protocol",
+      /valid: submission, smtp/,
     ],
     [
       "how long then",

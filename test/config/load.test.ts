@@ -46,6 +46,7 @@ describe("what a short file leaves out has a good default", () => {
       ipv6Prefix: 64,
       geo: {},
       hooks: [],
+      events: {},
     });
     assert.deepEqual(
       limits.map(({ count, per, limit, then }) => [count, per.join(), limit.points, limit.windowMs, then]),
@@ -57,6 +58,8 @@ describe("what a short file leaves out has a good default", () => {
         ["sessions", "user", 50, undefined, "refuse"],
         ["messages", "user", 200, 3_600_000, "refuse"],
         ["recipients", "user", 1_000, 3_600_000, "refuse"],
+        ["refusedRecipients", "user", 50, 3_600_000, "alert"],
+        ["networks", "user", 10, 3_600_000, "alert"],
       ],
     );
   });

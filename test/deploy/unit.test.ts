@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { cp, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { loadConfig } from "../../src/config/load.ts";
 import { runProcess } from "../support/processes.ts";
@@ -22,6 +22,32 @@ test("systemd takes the unit without a word, and finds little that is open in it
   const security = ["security", "--offline=true", "--no-pager", "--threshold=20", unit];
   const judged = await runProcess("systemd-analyze", security);
   assert.equal(judged.code, 0, judged.stdout);
+});
+
+test("systemd takes the units that load bans into nftables, and nft the rules", async () => {
+  await using folder = await temporaryFolder();
+  const units = ["postern-bans.path", "postern-bans.service"];
+  for (const name of units) await folder.write(name, await readFile(path(`deploy/nftables/${name}`), "utf8"));
+  const files = units.map((name) => folder.at(name));
+  const verified = await runProcess("systemd-analyze", ["verify", "--man=no", ...files]);
+  assert.deepEqual([verified.code, verified.stdout, verified.stderr], [0, "", ""]);
+  const checked = await runProcess("nft", ["-c", "-f", path("deploy/nftables/postern.nft").pathname]);
+  assert.deepEqual([checked.code, checked.stderr], [0, ""]);
+});
+
+test("fail2ban takes the jail with the filter beside it", async () => {
+  await using folder = await temporaryFolder();
+  const config = folder.at("fail2ban");
+  await cp("/etc/fail2ban", config, { recursive: true });
+  await cp(path("deploy/fail2ban"), config, { recursive: true, force: true });
+  const log = await folder.write("events.log", "");
+  const jail = await readFile(path("deploy/fail2ban/jail.d/postern.conf"), "utf8");
+  await folder.write("fail2ban/jail.d/postern.conf", jail.replace("/var/lib/postern/events.log", log));
+  await folder.write("fail2ban/jail.d/defaults-debian.conf", "");
+  const dumped = await runProcess("fail2ban-client", ["-c", config, "--dp"]);
+  assert.equal(dumped.code, 0, dumped.stderr);
+  assert.match(dumped.stdout, /'set', 'postern', 'addlogpath', '.*events\.log'/);
+  assert.match(dumped.stdout, /\['set', 'postern', 'maxretry', 1\]/);
 });
 
 test("the unit waits longer for a stop than Postern lets sessions go on", () => {

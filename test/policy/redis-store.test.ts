@@ -67,7 +67,7 @@ test("a bucket without a point lets nobody pass, and is counted where it is soft
     answer.counts.map(({ taken, over }) => [taken, over]),
     [[0, true]],
   );
-  assert.deepEqual(answer.imposed, [{ key: ban.key, by: ban.by, ms: HOUR }]);
+  assert.deepEqual(answer.imposed, [{ key: ban.key, by: ban.by, ms: HOUR, times: 1 }]);
   const soft = await store.take({ bans: [], buckets: [{ ...none, soft: true }] });
   assert.ok(!("ban" in soft));
   assert.deepEqual([soft.refused, soft.receipts.length, soft.counts[0]?.over], [false, 1, true]);
@@ -146,7 +146,7 @@ test("a ban holds at every replica, is listed, grows, and is lifted with its cou
   using other = new RedisStore(second.connection);
   const key = "ip=192.0.2.1";
   const sentence = { key, by: "guesses", ms: 60_000, upToMs: HOUR };
-  assert.deepEqual(await one.ban(sentence), { key, by: "guesses", ms: 60_000 });
+  assert.deepEqual(await one.ban(sentence), { key, by: "guesses", ms: 60_000, times: 1 });
   const answer = await other.take({ bans: ["ip=192.0.2.9", key], buckets: [guesses()] });
   assert.ok("ban" in answer && answer.ban.key === key && answer.ban.leftMs > 59_000);
   assert.deepEqual(
@@ -185,7 +185,7 @@ const BUCKET = fc.record({
   points: fc.integer({ min: 0, max: 4 }),
   soft: fc.boolean(),
   cost: fc.integer({ min: 0, max: 2 }),
-  kind: fc.constantFrom("seat", "window", "ofName"),
+  kind: fc.constantFrom("seat", "window", "ofName", "distinct"),
   banned: fc.boolean(),
 });
 const VISITOR = fc.record({
@@ -221,6 +221,7 @@ function questionOf({ bans, buckets, visitor, guess }: Step): Question {
         ...timed,
         key: `${kind}${"windowMs" in timed}${key}`,
         ...(kind === "ofName" && { ofName: true }),
+        ...(kind === "distinct" && { distinct: visitor?.network ?? "elsewhere" }),
         ...(banned && { ban }),
       };
     }),

@@ -47,7 +47,14 @@ class HookedPolicy implements Policy {
 
   recipient(facts: Facts, details?: () => MailDetails): Promise<void> | undefined {
     const asked = this.#policy.recipient(facts);
-    return this.#mail("rcpt", facts, details, asked);
+    return this.#mail("rcpt", facts, details, asked)?.catch((error: unknown) => {
+      if (isForGood(error)) this.#policy.recipientRefused(facts);
+      throw error;
+    });
+  }
+
+  recipientRefused(facts: Facts): void {
+    this.#policy.recipientRefused(facts);
   }
 
   content(facts: Facts, details?: () => MailDetails): Promise<void> | undefined {
@@ -115,6 +122,13 @@ class HookedPolicy implements Policy {
     if (guards.length === 0 || !details) return limits;
     return askAboutMail(guards, stage, facts, details, limits);
   }
+}
+
+/** A hook's no to somebody's mail, and not one that asks for patience, as greylisting does. */
+function isForGood(error: unknown): boolean {
+  return (
+    error instanceof Refused && error.refusal.kind === "mailRefused" && (error.refusal.told?.code ?? 0) >= 500
+  );
 }
 
 async function askAboutMail(

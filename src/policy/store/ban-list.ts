@@ -66,7 +66,7 @@ export class BanList {
     this.#entries.set(key, { by, until, times, forgetAt, sparesKnown });
     this.#changes += 1;
     if (this.#entries.size > this.#maxKeys) this.#makeRoom(now);
-    return { key, by, ms: length };
+    return { key, by, ms: length, times };
   }
 
   /** Whether it held. */

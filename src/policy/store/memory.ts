@@ -1,5 +1,5 @@
 import { BanList } from "./ban-list.ts";
-import { Counters } from "./counters.ts";
+import { Counters, type Reading } from "./counters.ts";
 import { Digests } from "./digests.ts";
 import { Remembered } from "./remembered.ts";
 import type {
@@ -23,6 +23,8 @@ const MAX_KEYS = 1_000_000;
 const BANNED = 4;
 const DAY = 86_400_000;
 const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
+/** Of limits on how many different ones, all together. */
+const DIFFERENT = { things: 200_000, ms: DAY };
 /** A device that was not told the new password tries the old one for days. */
 const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
 /**
@@ -49,6 +51,7 @@ export class MemoryStore implements CounterStore {
   readonly #wrong = new Remembered(WRONG_PASSWORDS, this.#digests);
   /** Of names that are nobody's: made up in any number, they push out no user's. */
   readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
+  readonly #different = new Remembered(DIFFERENT, this.#digests);
   readonly #now: () => number;
 
   /** `now`: milliseconds of a clock that never goes back. */
@@ -77,8 +80,12 @@ export class MemoryStore implements CounterStore {
     if (refused || (guess && this.#repeat(visitor, now))) return { refused, counts, receipts: [], imposed };
     const receipts: Receipt[] = [];
     for (const [at, bucket] of buckets.entries()) {
-      const { cost = 1, ofName } = bucket;
+      const { cost = 1, ofName, distinct } = bucket;
       if (cost === 0 || (ofName && known)) continue;
+      if (distinct !== undefined) {
+        (counts[at] as { taken: number }).taken += this.#addDifferent(bucket, distinct, now);
+        continue;
+      }
       const window = this.#counters.add(bucket, cost, guess, now);
       (counts[at] as { taken: number }).taken += cost;
       receipts.push({ bucket, window, guess });
@@ -176,7 +183,21 @@ export class MemoryStore implements CounterStore {
     const taken = own.taken + (decoy?.taken ?? 0);
     const endsAt = Math.max(own.endsAt, decoy?.endsAt ?? 0);
     const leftMs = windowMs === undefined ? undefined : endsAt === 0 ? windowMs : endsAt - now;
-    return { taken, leftMs, over: !(ofName && known) && taken + Math.max(cost, 1) > points };
+    const passes = (ofName && known) || this.#isCounted(bucket, own, now);
+    return { taken, leftMs, over: !passes && taken + Math.max(cost, 1) > points };
+  }
+
+  #isCounted({ key, distinct }: Bucket, { endsAt }: Reading, now: number): boolean {
+    return distinct !== undefined && this.#different.has(`${key}\u0000${endsAt}`, distinct, now);
+  }
+
+  /** Another one of this window: nobody gives it back, for it has been there. */
+  #addDifferent(bucket: Bucket, distinct: string, now: number): 0 | 1 {
+    if (this.#isCounted(bucket, this.#counters.read(bucket, now), now)) return 0;
+    this.#counters.add(bucket, 1, false, now);
+    const { endsAt } = this.#counters.read(bucket, now);
+    this.#different.add(`${bucket.key}\u0000${endsAt}`, distinct, now, endsAt - now);
+    return 1;
   }
 
   #giveBack({ bucket, window, guess }: Receipt): void {

@@ -22,6 +22,11 @@ export class RedisKeys {
     return this.#place("decoy", key);
   }
 
+  /** The different ones of a counter. */
+  different(key: string): number {
+    return this.#place("different", key);
+  }
+
   ban(key: string): number {
     return this.#place("ban", key);
   }

@@ -61,7 +61,13 @@ local function impose(s)
   redis.call('ZREMRANGEBYSCORE', KEYS[s.list], '-inf', whole(now))
   redis.call('ZREMRANGEBYRANK', KEYS[s.list], 0, -s.most - 1)
   redis.call('PEXPIREAT', KEYS[s.list], redis.call('ZRANGE', KEYS[s.list], -1, -1, 'WITHSCORES')[2])
-  return { s.key, s.by, whole(ms) }
+  return { s.key, s.by, whole(ms), times }
+end
+
+-- Of how many different ones: whether this one is counted in the window that lasts now.
+local function counted(b)
+  if not b.different or redis.call('EXISTS', KEYS[b.at]) == 0 then return false end
+  return redis.call('SISMEMBER', KEYS[b.different], b.distinct) == 1
 end
 
 local function count(b, isKnown)
@@ -79,7 +85,8 @@ local function count(b, isKnown)
     taken = redis.call('ZCOUNT', KEYS[b.at], '(' .. whole(now), '+inf')
     left, own = -1, taken
   end
-  local over = not (b.ofName and isKnown) and taken + math.max(b.cost, 1) > b.points
+  local passes = b.ofName and isKnown or counted(b)
+  local over = not passes and taken + math.max(b.cost, 1) > b.points
   return { taken = taken, left = left, over = over, own = own }
 end
 
@@ -101,6 +108,19 @@ local function add(b)
   for n = 1, b.cost do redis.call('ZADD', KEYS[b.at], whole(now + q.seatMs), q.who .. ':' .. stamp .. ':' .. n) end
   redis.call('PEXPIRE', KEYS[b.at], q.seatMs)
   return stamp
+end
+
+-- So many more than the limit are told apart: beyond that nobody needs to know how many there are.
+local MORE = 1000
+local function addDifferent(b)
+  if counted(b) then return 0 end
+  if redis.call('EXISTS', KEYS[b.at]) == 0 then redis.call('DEL', KEYS[b.different]) end
+  if redis.call('SCARD', KEYS[b.different]) > b.points + MORE then return 0 end
+  open(b.at, b.window)
+  redis.call('HINCRBY', KEYS[b.at], 'taken', 1)
+  redis.call('SADD', KEYS[b.different], b.distinct)
+  redis.call('PEXPIRE', KEYS[b.different], redis.call('PTTL', KEYS[b.at]) + 1)
+  return 1
 end
 
 local function giveBack(r)
@@ -162,7 +182,9 @@ local none = refused == 1 or (q.guess and repeated())
 local rows = {}
 for i, b in ipairs(q.buckets) do
   local window = ''
-  if not none and b.cost > 0 and not (b.ofName and isKnown) then
+  if not none and b.cost > 0 and b.different then
+    counts[i].taken = counts[i].taken + addDifferent(b)
+  elseif not none and b.cost > 0 and not (b.ofName and isKnown) then
     window = add(b)
     counts[i].taken = counts[i].taken + b.cost
   end

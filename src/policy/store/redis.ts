@@ -151,11 +151,12 @@ export class RedisStore implements CounterStore, Disposable {
       who: this.#who,
       seatMs: this.#seatMs,
       bans: bans.map((key) => ({ key, at: keys.ban(key) })),
-      buckets: buckets.map(({ points, windowMs: window, soft, cost = 1, ofName, ...bucket }) => ({
+      buckets: buckets.map(({ points, windowMs: window, soft, cost = 1, ofName, distinct, ...bucket }) => ({
         at: keys.counter({ key: bucket.key, windowMs: window }),
         decoy: ofName && window !== undefined ? keys.decoy(bucket.key) : undefined,
         ban: bucket.ban && keys.sentence(bucket.ban, MOST_BANS),
-        ...{ points, window, soft, cost, ofName },
+        different: distinct === undefined ? undefined : keys.different(bucket.key),
+        ...{ points, window, soft, cost, ofName, distinct },
       })),
       visitor: keys.visitor(visitor),
     };
@@ -188,7 +189,7 @@ export class RedisStore implements CounterStore, Disposable {
 }
 
 type CountRow = readonly [taken: string, left: string, over: number, window: string];
-type ImposedRow = readonly [key: string, by: string, ms: string];
+type ImposedRow = readonly [key: string, by: string, ms: string, times: number];
 type BanRow = readonly [key: string, by: string, left: string, times: number];
 type TakeReply =
   | readonly ["ban", ...BanRow]
@@ -198,8 +199,8 @@ function toBan([key, by, left, times]: BanRow): Ban {
   return { key, by, leftMs: Number(left), times: Number(times) };
 }
 
-function toImposed([key, by, ms]: ImposedRow): Imposed {
-  return { key, by, ms: Number(ms) };
+function toImposed([key, by, ms, times]: ImposedRow): Imposed {
+  return { key, by, ms: Number(ms), times: Number(times) };
 }
 
 function toCounts(rows: readonly CountRow[], buckets: readonly Bucket[]): Count[] {

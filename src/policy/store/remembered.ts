@@ -31,11 +31,11 @@ export class Remembered {
   }
 
   /** Remembers it from now on, anew if it is remembered already. */
-  add(subject: string, what: string, now: number): void {
+  add(subject: string, what: string, now: number, ms = this.#ms): void {
     const key = this.#digest(subject, what);
     const slot = this.#slots.find(key);
-    if (slot >= 0) this.#slots.renew(slot, now + this.#ms);
-    this.#slots.add(slot >= 0 ? slot : this.#slots.open(key, now + this.#ms, now), 1, 0);
+    if (slot >= 0) this.#slots.renew(slot, now + ms);
+    this.#slots.add(slot >= 0 ? slot : this.#slots.open(key, now + ms, now), 1, 0);
   }
 
   /** Lengths first: no two pairs read alike. */

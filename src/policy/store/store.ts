@@ -12,6 +12,8 @@ export interface Bucket {
    * to use, and nothing stays counted in it for a name that is nobody's.
    */
   readonly ofName?: boolean;
+  /** Counts how many different ones there are in the window: what has been counted in it passes, full or not. */
+  readonly distinct?: string;
   /** What is imposed when it is full. */
   readonly ban?: Sentence;
 }
@@ -82,6 +84,8 @@ export interface Imposed {
   readonly key: string;
   readonly by: string;
   readonly ms: number;
+  /** How often in a row, the first one included. */
+  readonly times: number;
 }
 
 export interface Taken {

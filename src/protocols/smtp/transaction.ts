@@ -49,6 +49,9 @@ export async function carryMail(
 /** Errors of somebody who does not speak SMTP, or speaks it to find out what breaks. */
 const COUNTED: ReadonlySet<Refusal["kind"]> = new Set(["syntax", "order", "unknownCommand", "tooLong"]);
 
+/** RFC 5321 4.2.3: a goodbye, a local error and a lack of room say nothing of a recipient. */
+const OF_THE_SERVER: ReadonlySet<number> = new Set([421, 451, 452]);
+
 type Next = "go on" | "left" | "again" | "over";
 /** A promise only where something has to be waited for: most commands need nobody but the backend, and later. */
 type Step = Next | Promise<Next>;
@@ -88,6 +91,7 @@ class MailRelay {
     if (begun?.mailTaken) this.#mail = begun.mail;
     else this.#mailRefusal = begun?.reply;
     if (begun?.reply && isPositive(begun.reply)) this.#recipients = [begun.recipient];
+    else if (begun?.reply && begun.mailTaken) this.#recipientRefused(begun.reply);
   }
 
   async run(): Promise<string> {
@@ -212,8 +216,9 @@ class MailRelay {
     return this.#allowed(this.#desk.message(), () => {
       this.#endTransaction();
       this.#mail = envelope;
+      const turn = this.#turn;
       return this.#forward(formatEnvelope("MAIL FROM", envelope), () => {
-        this.#mail = undefined;
+        if (turn === this.#turn) this.#mail = undefined;
       });
     });
   }
@@ -228,13 +233,17 @@ class MailRelay {
     if (this.#recipients.length >= this.#maxRecipients) return this.#refuseEnvelope("tooManyRecipients");
     if (this.#said) {
       const elsewhere = this.#elsewhere(recipient);
-      if (typeof elsewhere === "object") return this.#refuse(elsewhere);
+      if (typeof elsewhere === "object") {
+        this.#desk.recipientRefused();
+        return this.#refuse(elsewhere);
+      }
       if (elsewhere) return this.#turnTo(this.#said, envelope as Envelope, recipient);
     }
     return this.#allowed(this.#askRecipient(recipient), () => {
       const recipients = this.#recipients;
       recipients.push(recipient);
-      return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), () => {
+      return this.#forward(formatEnvelope("RCPT TO", envelope as Envelope), (answer) => {
+        this.#recipientRefused(answer);
         recipients.splice(recipients.lastIndexOf(recipient), 1);
       });
     });
@@ -422,14 +431,20 @@ class MailRelay {
     this.#spoiled = false;
   }
 
-  /** Passes a command on; `undo` takes back what it did to the transaction, where that is still open at the backend's no. */
-  #forward(command: string, undo?: () => void): Next {
-    const turn = this.#turn;
+  /**
+   * Passes a command on; `refused` hears the backend's no, and takes back what it did to the transaction, where that is
+   * still open.
+   */
+  #forward(command: string, refused?: (answer: Reply) => void): Next {
     const heard = (answer: Reply | undefined): void => {
-      if (answer && !isPositive(answer) && turn === this.#turn) undo?.();
+      if (answer && !isPositive(answer)) refused?.(answer);
     };
-    this.#backend.say(command, undo && { heard });
+    this.#backend.say(command, refused && { heard });
     return "go on";
+  }
+
+  #recipientRefused({ code }: Reply): void {
+    if (!OF_THE_SERVER.has(code)) this.#desk.recipientRefused();
   }
 
   #say(text: string, next: Next = "go on"): Step {

@@ -24,17 +24,15 @@ function place(
   server: Pick<PolicyServer, "port">,
   more: Partial<PostfixPolicyOptions> = {},
   guarded: Partial<HookPlace> = {},
+  limits: Parameters<typeof hooked>[3] = [],
 ) {
   const options = {
     ...{ name: "pf", server: { host: "127.0.0.1", port: server.port }, timeoutMs: 500 },
     stages: ["rcpt" as const],
     ...more,
   };
-  const whole = hooked(t, (witness) => new PostfixPolicyHook(options, witness), {
-    name: "pf",
-    onFailure: "refuse",
-    ...guarded,
-  });
+  const at = { name: "pf", onFailure: "refuse" as const, ...guarded };
+  const whole = hooked(t, (witness) => new PostfixPolicyHook(options, witness), at, limits);
   const ask = (mail: Partial<MailFacts> = {}, caller = {}) =>
     said(
       whole.policy.recipient(facts({ protocol: "smtp", listener: "mx" }), () => ({
@@ -217,6 +215,25 @@ test("a server that is dead or deaf is left alone, and pending questions are bou
   const { ask: askDead, witness: ofDead } = place(t, { port: await freePort() });
   assert.equal(await askDead(), "unavailable");
   assert.deepEqual([...ofDead.answers], [["connect", 1]]);
+});
+
+test("a no for good is a refused recipient, and one that asks for patience is none", async (t) => {
+  await using server = await startPolicyServer("DEFER_IF_PERMIT greylisted");
+  const limits = [
+    {
+      name: "strays",
+      count: "refusedRecipients" as const,
+      per: ["ip" as const],
+      limit: { points: 2, windowMs: 60_000 },
+    },
+  ];
+  const { policy, ask } = place(t, server, {}, {}, limits);
+  const counted = async () => (await policy.explain(facts({ protocol: "smtp" }))).limits[0]?.taken;
+  assert.equal(await ask(), "mailRefused");
+  assert.equal(await counted(), 0);
+  server.say("REJECT nobody here");
+  assert.equal(await ask(), "mailRefused");
+  assert.equal(await counted(), 1);
 });
 
 test("it can be asked by a socket of the unix kind", async (t) => {
