@@ -11,6 +11,7 @@ import { alone } from "./supervisor/alone.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { newsDesk } from "./supervisor/news.ts";
 import { PolicyDesk } from "./supervisor/policy-desk.ts";
+import { PolicyPort } from "./supervisor/policy-port.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
 import { Workers, type WorkersOptions } from "./supervisor/workers.ts";
@@ -59,6 +60,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
+  let port: PolicyPort | undefined;
   let bans: BanKeeper | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
@@ -70,6 +72,8 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       bans = keeper;
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone);
+      const { metrics } = options;
+      port = new PolicyPort(config, { store, observer: observePolicy(log, metrics), metrics, log });
       const shared = {
         store,
         secret: commonSecret(config),
@@ -84,8 +88,10 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
     policy: () => desk,
+    policyPort: () => port,
     reloaded(next) {
       desk?.change(next);
+      port?.change(next);
       bans?.moveTo(next.dataDir);
       return tls?.change(next);
     },

@@ -8,6 +8,8 @@ const STORE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
 export interface SupervisorReadings {
   workers(): number;
   waiting(): number;
+  /** Of what is not asked by those who carry sessions. */
+  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
 }
 
 export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
@@ -33,7 +35,35 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       this.set(readings.waiting());
     },
   });
+  new Counter({
+    name: "postern_limit_total",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
+    labelNames: ["limit", "answer"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
+    },
+  });
   return {
+    wouldRefuse: new Counter({
+      name: "postern_limit_would_refuse_total",
+      help: "What limits and rules in observe mode would have refused.",
+      labelNames: ["limit"] as const,
+      registers,
+    }),
+    bans: new Counter({
+      name: "postern_bans_total",
+      help: "Bans that limits led to.",
+      labelNames: ["limit"] as const,
+      registers,
+    }),
+    policyRequests: new Counter({
+      name: "postern_policy_requests_total",
+      help: "Questions of Postfix, by what it was told: dunno, deferred, banned, or failed, where it was told nothing.",
+      labelNames: ["answer"] as const,
+      registers,
+    }),
     dropped: new Counter({
       name: "postern_connections_dropped_total",
       help: "Connections closed unserved, because nobody had room for them in time.",
