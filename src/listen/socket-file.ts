@@ -29,7 +29,7 @@ export async function openSocketFile(
   // removes when it closes is not the one that a successor has put in its place.
   const making = `${path}.${process.pid}`;
   removeSocket(making);
-  const server = createServer(take);
+  const server = createServer({ pauseOnConnect: true }, take);
   try {
     await listening(server, making);
     chmodSync(making, Number.parseInt(mode, 8));
@@ -44,9 +44,9 @@ export async function openSocketFile(
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  EACCES: "no right to make it there",
+  // The runtime says the same of both.
+  EACCES: "no right to make it there, or no such folder",
   EPERM: "no right to give it to that group",
-  ENOENT: "its folder is not there",
   EINVAL: "its path is too long",
 };
 

@@ -20,7 +20,7 @@ export class PolicySocket {
   #file: SocketFile | undefined;
 
   constructor(take: (socket: Socket) => void) {
-    this.#take = take;
+    this.#take = (socket) => take(socket.on("error", () => {}));
   }
 
   /** Opens what is not open yet. Throws BindError, and then nothing has changed. `replaces`: also what is another's. */
