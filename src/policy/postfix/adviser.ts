@@ -24,19 +24,21 @@ export async function advise(
     counted.addRecipient(instance, recipient);
   } else if (state === CONTENT || state === END) {
     await ask(messageIn(question, counted));
-    counted.addMessage(instance, question.recipientCount, state === END);
+    counted.addMessage(instance, state === END);
   } else await ask({});
 }
 
-/** What has not been counted of it. Its size is the true one only at its end. */
+/**
+ * What has not been counted of it. Where its recipients have been asked for one by one they have been counted so, and
+ * Postfix's own number would count one that was named twice again. Its size is the true one only at its end.
+ */
 function messageIn(
   { state, instance, recipientCount, size }: MailQuestion,
   counted: CountedMail,
 ): MailElsewhere {
-  const recipients = recipientCount - counted.recipientsOf(instance);
   return {
     ...(!counted.hasMessage(instance) && { messages: 1 }),
-    ...(recipients > 0 && { recipients }),
+    ...(recipientCount > 0 && !counted.hasRecipients(instance) && { recipients: recipientCount }),
     ...(state === END && !counted.hasBytes(instance) && { bytesIn: size }),
   };
 }

@@ -31,8 +31,10 @@ export class CountedMail {
     return this.#find(instance)?.recipients.has(digest(recipient)) ?? false;
   }
 
-  recipientsOf(instance: string | undefined): number {
-    return this.#find(instance)?.recipients.size ?? 0;
+  /** Whether they need not be counted with their message: it did so itself, or they came one by one. */
+  hasRecipients(instance: string | undefined): boolean {
+    const message = this.#find(instance);
+    return message !== undefined && (message.whole || message.recipients.size > 0);
   }
 
   hasMessage(instance: string | undefined): boolean {
@@ -52,16 +54,12 @@ export class CountedMail {
     this.#makeRoom();
   }
 
-  /** The message, so many recipients of it, and its bytes where they are known. */
-  addMessage(instance: string | undefined, recipients: number, bytes: boolean): void {
+  /** The message with its recipients, and with its bytes where they are known. */
+  addMessage(instance: string | undefined, bytes: boolean): void {
     const message = this.#touch(instance);
     if (!message) return;
     message.whole = true;
     message.bytes ||= bytes;
-    // Whose they are was not said: they have places, and no names.
-    const before = message.recipients.size;
-    for (let n = before; n < recipients && n < this.#places; n += 1) message.recipients.add(`#${n}`);
-    this.#taken += message.recipients.size - before;
     this.#makeRoom();
   }
 

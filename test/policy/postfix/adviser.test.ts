@@ -74,14 +74,21 @@ test("a message counts once, at whichever of DATA and its end is asked first", a
 
 test("recipients that were not asked for count with their message, all of them or none", async () => {
   const server = postfix([limit("recipients", 5)]);
-  await names(server, "one", "a");
   const asks = (instance: string, recipient_count: string) =>
     server.ask("DATA", { instance, recipient_count });
   assert.equal(await asks("one", "3"), "yes");
+  assert.equal(await server.ask("END-OF-MESSAGE", { instance: "one", recipient_count: "3" }), "yes");
   assert.equal(await taken(server, "recipients"), 3);
   assert.equal(await asks("two", "3"), "tooFast");
   assert.equal(await taken(server, "recipients"), 3);
   assert.equal(await asks("three", "2"), "yes");
+});
+
+test("recipients that came one by one are not counted again, however many Postfix says there are", async () => {
+  const server = postfix([limit("recipients", 5)]);
+  await names(server, "one", "a", "a");
+  assert.equal(await server.ask("DATA", { instance: "one", recipient_count: "2" }), "yes");
+  assert.equal(await taken(server, "recipients"), 1);
 });
 
 test("a ban holds at every moment, also where no limit counts", async () => {
