@@ -14,6 +14,8 @@ export interface SocketPlace {
 export interface SocketFile {
   /** Puts it into its place, at once, whatever socket lies there. */
   show(): void;
+  /** Whether it is the one that lies in its place. */
+  isThere(): boolean;
   /** Stops accepting, and takes it away unless another one is there now. */
   close(): void;
 }
@@ -35,7 +37,15 @@ export async function openSocketFile(
     chmodSync(making, Number.parseInt(mode, 8));
     if (group !== undefined) chownSync(making, -1, groupId(group));
     const { ino } = lstatSync(making);
-    return { show: () => renameSync(making, path), close: () => closeSocket(server, path, ino) };
+    const isThere = (): boolean => lstatSync(path, { throwIfNoEntry: false })?.ino === ino;
+    return {
+      show: () => renameSync(making, path),
+      isThere,
+      close() {
+        if (isThere()) removeSocket(path);
+        server.close();
+      },
+    };
   } catch (error) {
     server.close();
     const { code = "", message } = error as NodeJS.ErrnoException;
@@ -80,11 +90,6 @@ function listening(server: Server, path: string): Promise<void> {
       resolve();
     });
   });
-}
-
-function closeSocket(server: Server, path: string, ino: number): void {
-  server.close();
-  if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) removeSocket(path);
 }
 
 /** Without the right to, it stays, and the next start takes its place. */

@@ -41,6 +41,13 @@ export class PolicySocket {
     };
   }
 
+  /** Puts it back where a successor has taken its place and come to nothing. */
+  async restore(config: Config): Promise<void> {
+    if (!this.#file || this.#file.isThere()) return;
+    this.close();
+    (await this.change(config, true)).commit();
+  }
+
   close(): void {
     this.#file?.close();
     this.#file = undefined;

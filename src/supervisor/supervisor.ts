@@ -278,7 +278,7 @@ export class Supervisor {
     const heir = await startHeir(successor, servers, handOver, this.#over.signal);
     if ("problem" in heir) {
       this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
-      if (!this.#isOver) await goOn();
+      if (!this.#isOver) await Promise.all([goOn(), this.#restorePolicySocket()]);
       return { ok: false, problems: [heir.problem] };
     }
     this.#log.info(
@@ -288,6 +288,12 @@ export class Supervisor {
     this.#admin?.release();
     this.#replaced.resolve();
     return { ok: true, done: [`process ${heir.pid} serves now`] };
+  }
+
+  async #restorePolicySocket(): Promise<void> {
+    await this.#policySocket.restore(this.#config).catch((error: Error) => {
+      this.#log.error({ problem: error.message }, "Postfix cannot ask any more");
+    });
   }
 
   async #reload(): Promise<Outcome> {
