@@ -12,6 +12,7 @@ import { alone } from "./supervisor/alone.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { newsDesk } from "./supervisor/news.ts";
 import { PolicyDesk } from "./supervisor/policy-desk.ts";
+import { PolicyPort } from "./supervisor/policy-port.ts";
 import { StartError } from "./supervisor/start-error.ts";
 import { Supervisor } from "./supervisor/supervisor.ts";
 import type { Spawn } from "./supervisor/worker-handle.ts";
@@ -61,6 +62,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
+  let port: PolicyPort | undefined;
   let bans: BanKeeper | undefined;
   let events: Events | undefined;
   const supervisor = await Supervisor.start(config, log, {
@@ -77,6 +79,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       const { store } = events;
       tls = opening.use(await ownTls(config, log, metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone, events.top);
+      port = new PolicyPort(config, { store, observer: observePolicy(log, metrics), metrics, log });
       const shared = {
         store,
         secret: commonSecret(config),
@@ -91,9 +94,11 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       return alone({ ...options, carrier: await openCarrier(config, log, shared) });
     },
     policy: () => desk,
+    policyPort: () => port,
     events: () => events?.waiting ?? 0,
     reloaded(next) {
       desk?.change(next);
+      port?.change(next);
       events?.change(next);
       bans?.moveTo(next.dataDir);
       return tls?.change(next);

@@ -279,7 +279,7 @@ function makePolicy(config: Config, { log, metrics, store }: Premises, places: P
 }
 
 /** Without metrics it is told of what operators do: that is no limit's answer. */
-export function observePolicy(log: Logger, metrics?: Metrics): PolicyObserver {
+export function observePolicy(log: Logger, metrics?: Pick<Metrics, "wouldRefuse" | "bans">): PolicyObserver {
   return {
     wouldRefuse(limit, key, counter) {
       metrics?.wouldRefuse.inc({ limit });

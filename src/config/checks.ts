@@ -9,6 +9,7 @@ import { checkLimit } from "./limit-checks.ts";
 import { checkRedis } from "./redis-checks.ts";
 import type { Report } from "./report.ts";
 import type { BackendConfig, Config, ListenerConfig, SourceConfig } from "./schema.ts";
+import { checkServe } from "./serve-checks.ts";
 import { checkClientCertificates, checkTls } from "./tls-checks.ts";
 
 const MAX_USERS_BYTES = 256 * 1024 * 1024;
@@ -30,6 +31,7 @@ export function checkAcross(config: Config, report: Report): void {
   checkGeo(config, report);
   checkHooks(config, report);
   checkEvents(config, report);
+  checkServe(config, listeners, report);
   checkRedis(config, report);
   checkAdmin(config, listeners, report);
 }

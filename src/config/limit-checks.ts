@@ -150,7 +150,8 @@ function checkListeners(
   report: Report,
 ): void {
   if (!report.whole("/listeners")) return;
-  const names = config.listeners.map(({ name }) => name);
+  const served = config.policy.serve?.name;
+  const names = [...config.listeners.map(({ name }) => name), ...(served === undefined ? [] : [served])];
   const unknown = (value.match.listener ?? []).filter((name) => !names.includes(name));
   if (unknown.length > 0)
     report.error(`${pointer}/match/listener`, "is not the name of a listener", {

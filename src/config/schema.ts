@@ -852,6 +852,43 @@ const EventsSchema = mapping(
   { default: {}, description: "Who else is told of bans, limits that are reached and suspected accounts." },
 );
 
+const ServeSchema = mapping(
+  {
+    host: host({ default: "127.0.0.1", description: "The address to bind, with `port`." }),
+    port: Type.Optional(port(0, { description: "The TCP port; 0 takes a free one." })),
+    networks: Type.Optional(
+      Type.Array(NETWORK, {
+        minItems: 1,
+        description:
+          "Who may ask, with `port`: the answers tell who is banned, and asking counts. Without it only this machine; needed where `host` is not loopback.",
+      }),
+    ),
+    socket: Type.Optional(
+      path({
+        description:
+          "A unix socket instead of `host` and `port`. Postfix's smtpd may be chrooted: a path below its queue directory.",
+      }),
+    ),
+    mode: Type.String({
+      pattern: "^0?[0-7]{3}$",
+      valid: 'permissions in quotes such as "0660"',
+      default: "0660",
+      description: "The socket's permissions; who may write to it may ask.",
+    }),
+    group: Type.Optional(text({ description: "The socket's group, such as `postfix`." })),
+    name: Type.String({
+      pattern: NAME_PATTERN,
+      valid: NAME_WORDS,
+      default: "postfix",
+      description: "Stands as the listener of these questions in limits and in the log.",
+    }),
+  },
+  {
+    description:
+      "Answers Postfix's `check_policy_service` by the same counters and bans, where mail passes a Postfix without passing Postern.",
+  },
+);
+
 const PolicySchema = mapping(
   {
     store: StoreSchema,
@@ -919,6 +956,7 @@ const PolicySchema = mapping(
       },
     ),
     events: EventsSchema,
+    serve: Type.Optional(ServeSchema),
   },
   { default: {}, description: "How much is too much." },
 );
@@ -1079,4 +1117,5 @@ export type AcmeConfig = NonNullable<Config["tls"]["acme"]>;
 export type BackendConfig = Config["backends"][string];
 export type PolicyConfig = Config["policy"];
 export type HookConfig = PolicyConfig["hooks"][number];
+export type ServeConfig = NonNullable<PolicyConfig["serve"]>;
 export type LimitConfig = PolicyConfig["limits"][number];

@@ -1,5 +1,6 @@
 import { type Limit, Rule } from "./limit.ts";
 import { type KeyPart, limitKey, type Subject } from "./limit-key.ts";
+import type { MailElsewhere } from "./policy.ts";
 import type { Bucket, Question } from "./store/store.ts";
 
 /** What each asking point counts, and how many of it; 0 only looks whether something is left. */
@@ -91,7 +92,10 @@ export class Asking {
 
   /** What to ask about a subject at this point; undefined where nothing can come of it. */
   ask(name: AskingPoint, subject: Subject): Asked | undefined {
-    const { asks, bans } = this.#points[name];
+    return this.#question(this.#points[name], subject);
+  }
+
+  #question({ asks, bans }: Point, subject: Subject): Asked | undefined {
     const rules: Rule[] = [];
     const whom: string[] = [];
     const buckets: Bucket[] = [];
@@ -109,6 +113,16 @@ export class Asking {
     const banned = keysOf(bans, subject);
     if (buckets.length === 0 && banned.length === 0) return undefined;
     return { question: { bans: banned, buckets, ...visitorOf(subject) }, rules, whom };
+  }
+
+  /** The same for mail that passes another server: it is told all bans, for nobody has asked there before. */
+  askElsewhere(subject: Subject, { messages, recipients, bytesIn }: MailElsewhere): Asked | undefined {
+    const costs = { messages, recipients, bytesIn: bytesIn === undefined ? undefined : 0 };
+    const asks = this.rules.flatMap((rule) => {
+      const cost = (costs as Partial<Record<Limit["count"], number>>)[rule.count];
+      return cost === undefined ? [] : [{ rule, cost }];
+    });
+    return this.#question({ asks, bans: this.#bans }, subject);
   }
 
   /** Everything that there is to know about a subject. */

@@ -9,7 +9,7 @@ import { settled } from "./guess.ts";
 import type { Deed, LimitAnswer } from "./limit.ts";
 import { type Facts, partsOf, readKey, type Subject, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
-import type { Attempt, Entrance, ExplainedFacts, Policy, PolicyOptions } from "./policy.ts";
+import type { Attempt, Entrance, ExplainedFacts, MailElsewhere, Policy, PolicyOptions } from "./policy.ts";
 import { OPERATOR, refusedBy, refusedFor } from "./refusals.ts";
 import type { Ban, CounterStore, Imposed, Outcome, Receipt } from "./store/store.ts";
 import { countsBytes, judgeTraffic, type Traffic, type TrafficVerdict } from "./traffic.ts";
@@ -113,6 +113,20 @@ class Engine implements Policy {
     const settle = async (outcome: Outcome): Promise<void> =>
       this.#tellBans(await this.#store.settle(receipts, outcome, guess));
     return { settle: (answer) => settled(answer, settle) };
+  }
+
+  elsewhere(facts: Facts, mail: MailElsewhere, signal?: AbortSignal): Promise<void> | undefined {
+    const { exempt, ip } = this.#clients.find(facts);
+    if (exempt) return undefined;
+    const { bytesIn = 0 } = mail;
+    const asked = this.#asking.askElsewhere(subjectOf(facts, ip), mail);
+    return asked && this.#passElsewhere(asked, { facts, in: bytesIn, out: 0 }, signal);
+  }
+
+  async #passElsewhere(asked: Asked, moved: Traffic, signal: AbortSignal | undefined): Promise<void> {
+    const { delayMs } = await this.#admit(asked);
+    if (moved.in > 0) await this.#judge([moved]);
+    await pause(delayMs, signal);
   }
 
   watch(session: Metered, stops: boolean): void {

@@ -43,6 +43,11 @@ export interface Policy {
   content(facts: Facts, details?: () => MailDetails): Promise<void> | undefined;
   /** One was refused, by the backend or by us. */
   recipientRefused(facts: Facts): void;
+  /**
+   * May so much mail pass at another server? Asked of every ban, even where nothing is counted. A tarpit ends with
+   * the signal. Undefined where there is nothing to ask.
+   */
+  elsewhere(facts: Facts, mail: MailElsewhere, signal?: AbortSignal): Promise<void> | undefined;
   /** Counts a session's bytes from now on, once a second; where it `stops`, a limit ends it or slows it down. */
   watch(session: Metered, stops: boolean): void;
   /** Counts what it has moved so far, now. */
@@ -65,6 +70,14 @@ export interface Policy {
   readonly seats: number;
   /** How often each limit gave each answer. */
   answers(): Iterable<{ limit: string; answer: LimitAnswer; times: number }>;
+}
+
+/** Mail that passes another server; what is left out is not counted now. */
+export interface MailElsewhere {
+  readonly messages?: number;
+  readonly recipients?: number;
+  /** They have come already: counted whatever the limit says, unless it was full before. */
+  readonly bytesIn?: number;
 }
 
 /** What is known of somebody who may not be here. */

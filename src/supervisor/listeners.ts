@@ -14,6 +14,9 @@ interface Held {
   readonly early: Socket[];
 }
 
+/** Where to listen, and how it is called. */
+export type Place = Pick<ListenerConfig, "name" | "port" | "host">;
+
 /** A change of listeners: everything new is bound already, and nothing has changed yet. */
 export interface Change {
   commit(): void;
@@ -60,7 +63,7 @@ export class Listeners {
   }
 
   /** Binds what is not bound yet. Throws BindError, and then nothing has changed. */
-  async change(wanted: readonly ListenerConfig[]): Promise<Change> {
+  async change(wanted: readonly Place[]): Promise<Change> {
     const next = new Map<string, Held>();
     const opened: Held[] = [];
     const close = (some: Iterable<Held>): void => {
@@ -98,7 +101,7 @@ export class Listeners {
     this.#inherited.clear();
   }
 
-  #hold(listener: Pick<ListenerConfig, "name" | "port" | "host">, inherited?: Server): Held {
+  #hold(listener: Place, inherited?: Server): Held {
     const { untouched, take } = this.#options;
     const early: Socket[] = [];
     const { name, port, host } = listener;
@@ -130,6 +133,6 @@ export class Listeners {
 }
 
 /** What makes two listeners one socket. Those that take any free port are told apart by their names. */
-function addressOf({ host, port, name }: ListenerConfig): string {
+function addressOf({ host, port, name }: Place): string {
   return JSON.stringify([host ?? "", port, ...(port === 0 ? [name] : [])]);
 }

@@ -56,7 +56,9 @@ export class PolicyDesk implements PolicyControl {
     const port = this.#config.listeners.find(({ name }) => name === listener);
     if (ip === undefined && whom.user === undefined) problems.push("say who: user, ip or both");
     if (ip !== undefined && !isIP(ip)) problems.push(`ip: ${JSON.stringify(ip)} is no IP address`);
-    if (listener !== undefined && !port) problems.push(`listener: there is none named ${listener}`);
+    const served = listener === this.#config.policy.serve?.name;
+    if (listener !== undefined && !port && !served)
+      problems.push(`listener: there is none named ${listener}`);
     else if (port && protocol !== undefined && port.protocol !== protocol)
       problems.push(`protocol: listener ${listener} speaks ${port.protocol}`);
     if (problems.length > 0) return { ok: false, problems };

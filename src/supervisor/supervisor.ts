@@ -16,6 +16,8 @@ import type { HandOverOptions } from "./hand-over.ts";
 import { ADMIN, type InheritedAdmin, type Predecessor, startHeir } from "./heir.ts";
 import { descriptorLimit, maxSessions, maxWaiting } from "./limits.ts";
 import { type Change, Listeners } from "./listeners.ts";
+import { both, POLICY_PORT, PolicySocket, placesOf } from "./policy-places.ts";
+import type { PolicyPort } from "./policy-port.ts";
 import { dropRoot } from "./privileges.ts";
 import { StartError } from "./start-error.ts";
 import { type GivenSocket, takeGivenSockets } from "./systemd-sockets.ts";
@@ -38,6 +40,8 @@ export interface SupervisorOptions {
   readonly policy: () => PolicyControl | undefined;
   /** How many events of the policy wait to be told. */
   readonly events: () => number;
+  /** Where Postfix asks about them; undefined until there is a crew. */
+  readonly policyPort: () => PolicyPort | undefined;
   /** Hears of each new configuration. */
   readonly reloaded: (config: Config) => Promise<void> | undefined;
   /** Lets go of what only one gateway can have, for an upgrade, and takes it again when that came to nothing. */
@@ -61,6 +65,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #metrics: SupervisorMetrics;
   readonly #listeners: Listeners;
+  readonly #policySocket: PolicySocket;
   #config: Config;
   #crew: Crew | undefined;
   /** Connections that came before there was anybody to carry them. */
@@ -96,16 +101,15 @@ export class Supervisor {
         workers: () => this.#crew?.size ?? 0,
         waiting: () => this.#crew?.waiting ?? 0,
         events: options.events,
+        limitAnswers: () => options.policyPort()?.answers() ?? [],
       },
       !options.apart,
     );
     this.#listeners = new Listeners({
-      take: (name, socket) => {
-        if (this.#crew) this.#crew.take(name, socket);
-        else this.#early.push({ name, socket });
-      },
+      take: (name, socket) => this.#accept(name, socket),
       untouched: options.apart,
     });
+    this.#policySocket = new PolicySocket((socket) => this.#accept(POLICY_PORT, socket));
   }
 
   get listeners(): readonly Bound[] {
@@ -155,14 +159,34 @@ export class Supervisor {
     // Who takes over is ready before it asks for the ports; others have their ports first, or do not start.
     if (!predecessor) {
       await takeGivenSockets(process.env, this.#config.listeners, (given) => this.#take(given));
-      const change = await this.#listeners.change(this.#config.listeners);
-      change.commit();
+      await this.#bind(this.#config, false);
       this.#admin = await this.#openAdmin(undefined);
     }
     dropRoot(this.#config, this.#log);
     this.#crew = await this.#openCrew();
-    for (const { name, socket } of this.#early.splice(0)) this.#crew.take(name, socket);
+    for (const { name, socket } of this.#early.splice(0)) this.#accept(name, socket);
     if (predecessor) await this.#takeOver(predecessor);
+  }
+
+  #accept(name: string, socket: Socket): void {
+    if (!this.#crew) this.#early.push({ name, socket });
+    else if (name === POLICY_PORT) this.#options.policyPort()?.take(socket);
+    else this.#crew.take(name, socket);
+  }
+
+  async #bind(config: Config, replaces: boolean): Promise<void> {
+    (await this.#change(config, replaces)).commit();
+  }
+
+  /** Everything new listens already, and nothing has changed yet. Throws BindError. */
+  async #change(config: Config, replaces: boolean): Promise<Change> {
+    const socket = await this.#policySocket.change(config, replaces);
+    try {
+      return both(socket, await this.#listeners.change(placesOf(config)));
+    } catch (error) {
+      socket.undo();
+      throw error;
+    }
   }
 
   #take({ listener, server, address }: GivenSocket): void {
@@ -176,8 +200,7 @@ export class Supervisor {
   async #takeOver(predecessor: Predecessor): Promise<void> {
     const admin = await predecessor.inherit((address, server) => this.#listeners.adopt(address, server));
     await this.#options.inherit();
-    const change = await this.#listeners.change(this.#config.listeners);
-    change.commit();
+    await this.#bind(this.#config, true);
     this.#admin = await this.#openAdmin(admin);
     await predecessor.serving();
   }
@@ -258,7 +281,7 @@ export class Supervisor {
     const heir = await startHeir(successor, servers, handOver, this.#over.signal);
     if ("problem" in heir) {
       this.#log.error({ problem: heir.problem }, "not upgraded; this process goes on");
-      if (!this.#isOver) await goOn();
+      if (!this.#isOver) await Promise.all([goOn(), this.#restorePolicySocket()]);
       return { ok: false, problems: [heir.problem] };
     }
     this.#log.info(
@@ -268,6 +291,12 @@ export class Supervisor {
     this.#admin?.release();
     this.#replaced.resolve();
     return { ok: true, done: [`process ${heir.pid} serves now`] };
+  }
+
+  async #restorePolicySocket(): Promise<void> {
+    await this.#policySocket.restore(this.#config).catch((error: Error) => {
+      this.#log.error({ problem: error.message }, "Postfix cannot ask any more");
+    });
   }
 
   async #reload(): Promise<Outcome> {
@@ -286,7 +315,7 @@ export class Supervisor {
     const crew = this.#crew as Crew;
     let change: Change;
     try {
-      change = await this.#listeners.change(config.listeners);
+      change = await this.#change(config, false);
     } catch (error) {
       if (error instanceof BindError) return [error.message];
       throw error;
@@ -323,6 +352,8 @@ export class Supervisor {
     this.#over.abort();
     // Listeners first, so that nobody comes in while those inside are asked to leave.
     this.#listeners.close();
+    this.#policySocket.close();
+    this.#options.policyPort()?.leave();
     const stopped = this.#crew?.stop(this.#config.timeouts.drain, quietMs) ?? Promise.resolve();
     this.#stopping ??= stopped.then(() => this.#admin?.close());
     return this.#stopping;
@@ -331,6 +362,8 @@ export class Supervisor {
   /** A start that fails may have clients already, and no port is free before they are gone. */
   async #giveUp(): Promise<void> {
     this.#listeners.close();
+    this.#policySocket.close();
+    this.#options.policyPort()?.leave();
     for (const { socket } of this.#early) socket.destroy();
     await this.#crew?.stop(0, 0);
     await this.#admin?.close();

@@ -11,6 +11,8 @@ export interface SupervisorReadings {
   waiting(): number;
   /** Events that the webhook has not taken yet. */
   events(): number;
+  /** Of what is not asked by those who carry sessions. */
+  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
 }
 
 export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
@@ -44,7 +46,29 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       this.set(readings.events());
     },
   });
+  new Counter({
+    name: "postern_limit_total",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
+    labelNames: ["limit", "answer"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
+    },
+  });
   return {
+    wouldRefuse: new Counter({
+      name: "postern_limit_would_refuse_total",
+      help: "What limits and rules in observe mode would have refused.",
+      labelNames: ["limit"] as const,
+      registers,
+    }),
+    policyRequests: new Counter({
+      name: "postern_policy_requests_total",
+      help: "Questions of Postfix, by what it was told: dunno, deferred, banned, or failed, where it was told nothing.",
+      labelNames: ["answer"] as const,
+      registers,
+    }),
     events: new Counter({
       name: "postern_events_total",
       help: "Events of the policy: ban, unban, limit or suspected.",

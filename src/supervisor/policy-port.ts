@@ -1,0 +1,168 @@
+import type { Socket } from "node:net";
+import { isDeepStrictEqual } from "node:util";
+import type { Config, ServeConfig } from "../config/schema.ts";
+import { createPolicy, type Policy } from "../policy/engine.ts";
+import type { PolicyObserver } from "../policy/observer.ts";
+import { advise } from "../policy/postfix/adviser.ts";
+import { CountedMail } from "../policy/postfix/counted.ts";
+import { type MailQuestion, readQuestion } from "../policy/postfix/question.ts";
+import { actionFor, DUNNO } from "../policy/postfix/replies.ts";
+import type { CounterStore } from "../policy/store/store.ts";
+import { Refused } from "../refusal.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
+import { Networks } from "../wire/networks.ts";
+import type { PolicyAttributes } from "../wire/policy-attributes.ts";
+import { printable } from "../wire/printable.ts";
+import { PolicyConnection } from "./policy-connection.ts";
+
+/** A Postfix has a connection for each of its smtpd processes, 100 unless it is told otherwise. */
+const MAX_CONNECTIONS = 1_000;
+const LOOPBACK = ["127.0.0.0/8", "::1"];
+/** How often the same trouble is told again. */
+const QUIET_MS = 60_000;
+
+/** How often a limit gave an answer. */
+interface Answers {
+  readonly limit: string;
+  readonly answer: string;
+  readonly times: number;
+}
+
+export interface PolicyPortOptions {
+  readonly store: CounterStore;
+  readonly observer: PolicyObserver;
+  readonly metrics: Pick<SupervisorMetrics, "policyRequests">;
+  readonly log: Logger;
+}
+
+/** Where a Postfix asks the policy: by a policy of its own over the counters that everybody here shares. */
+export class PolicyPort {
+  readonly #options: PolicyPortOptions;
+  readonly #counted = new CountedMail();
+  readonly #connections = new Set<PolicyConnection>();
+  readonly #told = new Map<string, number>();
+  #serve: ServeConfig | undefined;
+  #networks: Networks;
+  #policy: Policy;
+  /** By the policies that were before. */
+  #answered: readonly Answers[] = [];
+
+  constructor(config: Config, options: PolicyPortOptions) {
+    this.#options = options;
+    this.#serve = config.policy.serve;
+    this.#networks = this.#readNetworks();
+    this.#policy = this.#makePolicy(config);
+  }
+
+  /** Takes another configuration. A Postfix that may not ask any more is let go; one that may comes again. */
+  change(config: Config): void {
+    const { serve } = config.policy;
+    if (!isDeepStrictEqual(serve, this.#serve)) this.leave();
+    this.#serve = serve;
+    this.#networks = this.#readNetworks();
+    this.#answered = addUp(this.answers());
+    this.#policy = this.#makePolicy(config);
+  }
+
+  take(socket: Socket): void {
+    const peer = socket.remoteAddress;
+    const why = this.#whyNot(peer);
+    if (why === undefined) this.#open(socket, peer);
+    else {
+      socket.destroy();
+      this.#tell(why, { peer, reason: why }, "a connection to policy.serve was closed");
+    }
+  }
+
+  /** Ends all connections, each behind the answer that it is owed. A Postfix connects again by itself. */
+  leave(): void {
+    for (const connection of this.#connections) connection.leave();
+  }
+
+  /** How often each limit gave each answer. */
+  *answers(): Iterable<Answers> {
+    yield* this.#answered;
+    yield* this.#policy.answers();
+  }
+
+  #makePolicy(config: Config): Policy {
+    const { store, observer } = this.#options;
+    return createPolicy({ ...config.policy, store, observer });
+  }
+
+  #whyNot(peer: string | undefined): string | undefined {
+    const mayAsk = this.#serve?.socket !== undefined || (peer !== undefined && this.#networks.contains(peer));
+    if (!mayAsk) return "it may not ask";
+    return this.#connections.size < MAX_CONNECTIONS ? undefined : "there are too many";
+  }
+
+  #open(socket: Socket, peer: string | undefined): void {
+    const connection = new PolicyConnection(socket, {
+      ask: (asked, signal) => this.#ask(asked, signal),
+      faulty: (reason) => {
+        this.#heard("failed");
+        this.#tell("faulty", { peer, reason }, "a connection to policy.serve was not understood");
+      },
+      closed: () => this.#connections.delete(connection),
+    });
+    this.#connections.add(connection);
+  }
+
+  #readNetworks(): Networks {
+    return new Networks(this.#serve?.networks ?? LOOPBACK);
+  }
+
+  /** The action, or undefined in trouble of our own. */
+  async #ask(asked: PolicyAttributes, signal: AbortSignal): Promise<string | undefined> {
+    const question = readQuestion(asked, this.#serve?.name ?? "");
+    if (!question) {
+      const address = printable(asked.get("client_address") ?? "");
+      this.#tell("no address", { address }, "Postfix asks about a client without an address");
+      return this.#heard("dunno", DUNNO);
+    }
+    try {
+      await advise(this.#policy, this.#counted, question, signal);
+      return this.#heard("dunno", DUNNO);
+    } catch (error) {
+      if (error instanceof Refused) return this.#refuse(question, error);
+      this.#options.log.error({ err: error }, "Postfix asked the policy in vain");
+      return this.#heard("failed");
+    }
+  }
+
+  #refuse({ facts, state, recipient }: MailQuestion, { refusal }: Refused): string {
+    const { kind, detail } = refusal;
+    const whose = {
+      listener: facts.listener,
+      peer: facts.ip,
+      ...(facts.user && { user: printable(facts.user) }),
+    };
+    const what = { state: printable(state), ...(recipient && { recipient: printable(recipient) }) };
+    this.#options.log.info({ ...whose, ...what, kind, reason: printable(detail, 500) }, "refused at Postfix");
+    const action = actionFor(refusal);
+    return this.#heard(kind === "banned" ? "banned" : "deferred", action);
+  }
+
+  #heard<Action extends string | undefined>(answer: string, action?: Action): Action {
+    this.#options.metrics.policyRequests.inc({ answer });
+    return action as Action;
+  }
+
+  /** Once a minute, however often it happens. */
+  #tell(what: string, about: object, words: string): void {
+    const now = performance.now();
+    if (now - (this.#told.get(what) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return;
+    this.#told.set(what, now);
+    this.#options.log.warn(about, words);
+  }
+}
+
+function addUp(all: Iterable<Answers>): readonly Answers[] {
+  const sums = new Map<string, Answers>();
+  for (const { limit, answer, times } of all) {
+    const key = `${limit} ${answer}`;
+    sums.set(key, { limit, answer, times: times + (sums.get(key)?.times ?? 0) });
+  }
+  return [...sums.values()];
+}
