@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { Events } from "./app/events-owner.ts";
 import { observePolicy, openCarrier, type Shared } from "./app/open-carrier.ts";
+import { openGeoFiles, openPlaces } from "./app/rooms.ts";
 import { openStore } from "./app/store-owner.ts";
 import { ownTls, type TlsOwner } from "./app/tls-owner.ts";
 import type { LoadResult } from "./config/load.ts";
@@ -72,6 +73,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     predecessor,
     async openCrew(options) {
       const { metrics } = options;
+      const news = newsDesk(log);
       const opened = await openStore(config, log, metrics, opening);
       const { isAlone, sharing, keeper } = opened;
       bans = keeper;
@@ -79,12 +81,18 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       const { store } = events;
       tls = opening.use(await ownTls(config, log, metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone, events.top);
-      port = new PolicyPort(config, { store, observer: observePolicy(log, metrics), metrics, log });
+      const geo = openGeoFiles(news);
+      port = opening.use(
+        await PolicyPort.open(config, {
+          ...{ store, observer: observePolicy(log, metrics), metrics, log },
+          places: (next, held) => openPlaces(next, { geo }, held),
+        }),
+      );
       const shared = {
         store,
         secret: commonSecret(config),
         backend: backendNews(log),
-        news: newsDesk(log),
+        news,
         offers: new Offers(),
         tls: tls.common,
         hashThreads:
@@ -96,12 +104,11 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     policy: () => desk,
     policyPort: () => port,
     events: () => events?.waiting ?? 0,
-    reloaded(next) {
+    async reloaded(next) {
       desk?.change(next);
-      port?.change(next);
       events?.change(next);
       bans?.moveTo(next.dataDir);
-      return tls?.change(next);
+      await Promise.all([port?.change(next), tls?.change(next)]);
     },
     async standBack() {
       await Promise.all([tls?.pause(), bans?.flush()]);

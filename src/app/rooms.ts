@@ -82,7 +82,7 @@ export function openGeoFiles(news: Premises["news"]): GeoFiles {
 
 export async function openPlaces(
   { policy }: Config,
-  { geo }: Premises,
+  { geo }: Pick<Premises, "geo">,
   rooms: AsyncDisposableStack,
 ): Promise<Places | undefined> {
   try {

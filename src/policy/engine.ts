@@ -116,10 +116,10 @@ class Engine implements Policy {
   }
 
   elsewhere(facts: Facts, mail: MailElsewhere, signal?: AbortSignal): Promise<void> | undefined {
-    const { exempt, ip } = this.#clients.find(facts);
-    if (exempt) return undefined;
+    const subject = this.subject(facts);
+    if (!subject) return undefined;
     const { bytesIn = 0 } = mail;
-    const asked = this.#asking.askElsewhere(subjectOf(facts, ip), mail);
+    const asked = this.#asking.askElsewhere(subject, mail);
     return asked && this.#passElsewhere(asked, { facts, in: bytesIn, out: 0 }, signal);
   }
 

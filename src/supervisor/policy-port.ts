@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import type { Config, ServeConfig } from "../config/schema.ts";
 import { createPolicy, type Policy } from "../policy/engine.ts";
+import type { Places } from "../policy/geo/places.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import { advise } from "../policy/postfix/adviser.ts";
 import { CountedMail } from "../policy/postfix/counted.ts";
@@ -29,15 +30,19 @@ interface Answers {
   readonly times: number;
 }
 
+/** Says where clients are, as far as the configuration has files for that; rejects when one cannot be read. */
+type OpenPlaces = (config: Config, rooms: AsyncDisposableStack) => Promise<Places | undefined>;
+
 export interface PolicyPortOptions {
   readonly store: CounterStore;
   readonly observer: PolicyObserver;
   readonly metrics: Pick<SupervisorMetrics, "policyRequests">;
   readonly log: Logger;
+  readonly places: OpenPlaces;
 }
 
 /** Where a Postfix asks the policy: by a policy of its own over the counters that everybody here shares. */
-export class PolicyPort {
+export class PolicyPort implements AsyncDisposable {
   readonly #options: PolicyPortOptions;
   readonly #counted = new CountedMail();
   readonly #connections = new Set<PolicyConnection>();
@@ -45,24 +50,49 @@ export class PolicyPort {
   #serve: ServeConfig | undefined;
   #networks: Networks;
   #policy: Policy;
+  /** What the policy holds open. */
+  #rooms: AsyncDisposableStack;
   /** By the policies that were before. */
   #answered: readonly Answers[] = [];
 
-  constructor(config: Config, options: PolicyPortOptions) {
+  /** Rejects when what the configuration names cannot be had. */
+  static async open(config: Config, options: PolicyPortOptions): Promise<PolicyPort> {
+    return new PolicyPort(config, options, await openPolicy(config, options));
+  }
+
+  private constructor(config: Config, options: PolicyPortOptions, { policy, rooms }: OpenPolicy) {
     this.#options = options;
     this.#serve = config.policy.serve;
     this.#networks = this.#readNetworks();
-    this.#policy = this.#makePolicy(config);
+    this.#policy = policy;
+    this.#rooms = rooms;
   }
 
-  /** Takes another configuration. A Postfix that may not ask any more is let go; one that may comes again. */
-  change(config: Config): void {
+  /** Takes another configuration; never rejects. A Postfix that may not ask any more is let go; one that may comes again. */
+  async change(config: Config): Promise<void> {
     const { serve } = config.policy;
     if (!isDeepStrictEqual(serve, this.#serve)) this.leave();
     this.#serve = serve;
     this.#networks = this.#readNetworks();
+    try {
+      await this.#exchange(await openPolicy(config, this.#options));
+    } catch (error) {
+      // It was readable a moment ago, when the reload was prepared.
+      this.#options.log.error({ err: error }, "policy.serve goes on with the limits of before");
+    }
+  }
+
+  async #exchange({ policy, rooms }: OpenPolicy): Promise<void> {
     this.#answered = addUp(this.answers());
-    this.#policy = this.#makePolicy(config);
+    this.#policy = policy;
+    const before = this.#rooms;
+    this.#rooms = rooms;
+    await before.disposeAsync();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.leave();
+    await this.#rooms.disposeAsync();
   }
 
   take(socket: Socket): void {
@@ -84,11 +114,6 @@ export class PolicyPort {
   *answers(): Iterable<Answers> {
     yield* this.#answered;
     yield* this.#policy.answers();
-  }
-
-  #makePolicy(config: Config): Policy {
-    const { store, observer } = this.#options;
-    return createPolicy({ ...config.policy, store, observer });
   }
 
   #whyNot(peer: string | undefined): string | undefined {
@@ -141,7 +166,8 @@ export class PolicyPort {
     const what = { state: printable(state), ...(recipient && { recipient: printable(recipient) }) };
     this.#options.log.info({ ...whose, ...what, kind, reason: printable(detail, 500) }, "refused at Postfix");
     const action = actionFor(refusal);
-    return this.#heard(kind === "banned" ? "banned" : "deferred", action);
+    const answer = kind === "banned" ? "banned" : kind === "forbidden" ? "refused" : "deferred";
+    return this.#heard(answer, action);
   }
 
   #heard<Action extends string | undefined>(answer: string, action?: Action): Action {
@@ -156,6 +182,21 @@ export class PolicyPort {
     this.#told.set(what, now);
     this.#options.log.warn(about, words);
   }
+}
+
+interface OpenPolicy {
+  readonly policy: Policy;
+  readonly rooms: AsyncDisposableStack;
+}
+
+async function openPolicy(
+  config: Config,
+  { store, observer, places: openPlaces }: PolicyPortOptions,
+): Promise<OpenPolicy> {
+  await using rooms = new AsyncDisposableStack();
+  // Nobody asks where there is no port.
+  const places = config.policy.serve && (await openPlaces(config, rooms));
+  return { policy: createPolicy({ ...config.policy, store, observer, places }), rooms: rooms.move() };
 }
 
 function addUp(all: Iterable<Answers>): readonly Answers[] {

@@ -65,7 +65,7 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
     }),
     policyRequests: new Counter({
       name: "postern_policy_requests_total",
-      help: "Questions of Postfix, by what it was told: dunno, deferred, banned, or failed, where it was told nothing.",
+      help: "Questions of Postfix, by what it was told: dunno, deferred, banned, refused, or failed, where it was told nothing.",
       labelNames: ["answer"] as const,
       registers,
     }),

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:net";
 import { type TestContext, test } from "node:test";
 import { pino } from "pino";
 import type { Config, ServeConfig } from "../../src/config/schema.ts";
+import type { Places } from "../../src/policy/geo/places.ts";
 import { MemoryStore } from "../../src/policy/store/memory.ts";
 import type { CounterStore } from "../../src/policy/store/store.ts";
 import { Refused } from "../../src/refusal.ts";
@@ -22,24 +23,30 @@ const LIMIT = {
 } as const;
 const ASKED = "request=smtpd_access_policy\nprotocol_state=RCPT\nclient_address=192.0.2.1\nrecipient=";
 
-function configWith(serve: ServeConfig | undefined): Config {
+function configWith(serve: ServeConfig | undefined, limit: object = LIMIT): Config {
   return {
-    policy: { limits: [LIMIT], mode: "enforce", exempt: [], ipv6Prefix: 64, serve },
+    policy: { limits: [limit], mode: "enforce", exempt: [], ipv6Prefix: 64, serve },
   } as unknown as Config;
 }
 
 /** A port with what it counted and logged. */
-async function openPort(t: TestContext, serve = SERVE, store: CounterStore = new MemoryStore()) {
+async function openPort(
+  t: TestContext,
+  serve = SERVE,
+  store: CounterStore = new MemoryStore(),
+  { limit = LIMIT as object, places = async (): Promise<Places | undefined> => undefined } = {},
+) {
   const lines: string[] = [];
   const answers: string[] = [];
   const log = pino({ base: null }, { write: (line: string) => void lines.push(line) });
   const observer = { wouldRefuse() {}, banned() {} };
   const policyRequests = { inc: ({ answer }: { answer: string }) => void answers.push(answer) };
-  const port = new PolicyPort(configWith(serve), {
+  const port = await PolicyPort.open(configWith(serve, limit), {
     store,
     observer,
     log,
     metrics: { policyRequests } as never,
+    places,
   });
   const server = createServer({ pauseOnConnect: true }, (socket) => port.take(socket));
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -161,7 +168,7 @@ test("another configuration holds from the next question on, and its counts go o
   const { port, client } = await openPort(t);
   await using postfix = await client();
   await asks(postfix, "a", /^DUNNO$/);
-  port.change(configWith(SERVE));
+  await port.change(configWith(SERVE));
   await asks(postfix, "b", /^DEFER/);
   assert.deepEqual(
     [...port.answers()],
@@ -170,8 +177,26 @@ test("another configuration holds from the next question on, and its counts go o
       { limit: "recipients", answer: "refused", times: 1 },
     ],
   );
-  port.change(configWith({ ...SERVE, name: "mx" }));
+  await port.change(configWith({ ...SERVE, name: "mx" }));
   assert.equal(await postfix.answer(), "closed");
+});
+
+test("a limit for a country holds at Postfix too, and for good where it is of none at all", async (t) => {
+  const places = {
+    kinds: ["country"] as const,
+    edition: 0,
+    find: (ip: string) => ({ country: ip === "192.0.2.1" ? "XX" : "DE" }),
+  };
+  const limit = { ...LIMIT, limit: { points: 0 }, match: { notCountry: ["DE"] } };
+  const { client, answers } = await openPort(t, SERVE, new MemoryStore(), {
+    limit,
+    places: async () => places,
+  });
+  await using postfix = await client();
+  await asks(postfix, "a", /^REJECT 5\.7\.1 Not allowed from here$/);
+  await postfix.sendRaw(`${ASKED.replace("192.0.2.1", "192.0.2.2")}a\n\n`);
+  assert.equal(await postfix.answer(), "DUNNO");
+  assert.deepEqual(answers, ["refused", "dunno"]);
 });
 
 test("a connection beyond as many as may be is closed, and there is room when others have gone", async (t) => {

@@ -2,7 +2,7 @@ import { Refused } from "../../refusal.ts";
 import type { Metered } from "../byte-meter.ts";
 import { pause } from "../engine.ts";
 import type { Facts, Subject } from "../limit-key.ts";
-import type { Attempt, ExplainedFacts, Policy } from "../policy.ts";
+import type { Attempt, ExplainedFacts, MailElsewhere, Policy } from "../policy.ts";
 import type { Asker, Guard } from "./guard.ts";
 import type { HookedTry, MailDetails, MailStage, TryDetails, TryEnd } from "./hook.ts";
 
@@ -59,6 +59,11 @@ class HookedPolicy implements Policy {
 
   content(facts: Facts, details?: () => MailDetails): Promise<void> | undefined {
     return this.#mail("data", facts, details, this.#policy.content(facts));
+  }
+
+  /** Whoever asks for another server can ask a hook there, too. */
+  elsewhere(facts: Facts, mail: MailElsewhere, signal?: AbortSignal) {
+    return this.#policy.elsewhere(facts, mail, signal);
   }
 
   connection(facts: Facts, signal?: AbortSignal) {

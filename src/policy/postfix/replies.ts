@@ -12,17 +12,21 @@ const TOO_MANY = "DEFER_IF_PERMIT 4.7.1 Too many at once; try again later";
 const UNAVAILABLE = "DEFER_IF_PERMIT 4.3.0 The policy cannot be asked now; try again later";
 /** access(5): a 421 ends the connection. */
 const BANNED = "421 4.7.0 Too many failed tries from your network; try again later";
+/** For good: a limit of none at all. */
+const FORBIDDEN = "REJECT 5.7.1 Not allowed from here";
 const REFUSED = "DEFER_IF_PERMIT 4.7.1 Not now; try again later";
 
-/** What Postfix is told for every way to say no: always "later", as the policy says it itself. */
+/** What Postfix is told for every way to say no: "later", as the policy says it itself, but where there is no later. */
 const ACTIONS = {
   tooFast: TOO_FAST,
   tooManySessions: TOO_MANY,
   unavailable: UNAVAILABLE,
   banned: BANNED,
   kicked: BANNED,
+  forbidden: FORBIDDEN,
   badCredential: REFUSED,
   notAllowed: REFUSED,
+  mailRefused: REFUSED,
   noRoute: REFUSED,
   privacyRequired: REFUSED,
   notSignedIn: REFUSED,
