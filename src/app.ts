@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { observePolicy, openCarrier, type Shared } from "./app/open-carrier.ts";
 import { openStore } from "./app/store-owner.ts";
@@ -6,7 +6,7 @@ import { ownTls, type TlsOwner } from "./app/tls-owner.ts";
 import type { LoadResult } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import type { Bound } from "./listen/listener.ts";
-import type { BanKeeper } from "./policy/store/ban-keeper.ts";
+import type { Keeper } from "./policy/store/keeper.ts";
 import { alone } from "./supervisor/alone.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { newsDesk } from "./supervisor/news.ts";
@@ -59,20 +59,21 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   await using opening = new AsyncDisposableStack();
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
-  let bans: BanKeeper | undefined;
+  let keeper: Keeper | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
     load,
     successor,
     predecessor,
     async openCrew(options) {
-      const { store, isAlone, sharing, keeper } = await openStore(config, log, options.metrics, opening);
-      bans = keeper;
+      const opened = await openStore(config, log, options.metrics, opening);
+      const { store, isAlone, sharing, secret } = opened;
+      keeper = opened.keeper;
       tls = opening.use(await ownTls(config, log, options.metrics, sharing));
       desk = new PolicyDesk(config, store, observePolicy(log), isAlone);
       const shared = {
         store,
-        secret: commonSecret(config),
+        secret: commonSecret(config, secret),
         backend: backendNews(log),
         news: newsDesk(log),
         offers: new Offers(),
@@ -86,16 +87,16 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     policy: () => desk,
     reloaded(next) {
       desk?.change(next);
-      bans?.moveTo(next.dataDir);
+      keeper?.moveTo(next.dataDir);
       return tls?.change(next);
     },
     async standBack() {
-      await Promise.all([tls?.pause(), bans?.flush()]);
+      await Promise.all([tls?.pause(), keeper?.flush()]);
     },
-    handOver: () => bans?.pause(),
-    inherit: () => bans?.read(),
+    handOver: () => keeper?.pause(),
+    inherit: () => keeper?.read(),
     goOn() {
-      bans?.goOn();
+      keeper?.goOn();
       return tls?.renew();
     },
   });
@@ -117,10 +118,14 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   };
 }
 
-/** What fingerprints of passwords and decoys are made with: the same in all processes, and in all gateways of one Redis. */
-function commonSecret({ clusterSecret }: Config): Uint8Array {
-  if (clusterSecret === undefined) return randomBytes(32);
-  return createHmac("sha256", clusterSecret).update("fingerprints and decoys").digest();
+/**
+ * What fingerprints of passwords and decoys are made with: the same in all processes, in all gateways of one Redis, and
+ * after a restart where what was counted by it is there again.
+ */
+function commonSecret({ clusterSecret }: Config, kept: Uint8Array): Uint8Array {
+  return createHmac("sha256", clusterSecret ?? kept)
+    .update("fingerprints and decoys")
+    .digest();
 }
 
 /** One line for each change, whoever of many saw it first. */
