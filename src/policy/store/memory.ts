@@ -121,6 +121,7 @@ export class MemoryStore implements CounterStore {
     const counts = buckets.map((bucket) => ({
       ...this.#count(bucket, known, now),
       taken: this.#counters.read(bucket, now).taken,
+      ...(bucket.ban && { banMs: this.#bans.weigh(bucket.ban, now).length }),
     }));
     return { bans: this.#bans.among(bans, now), counts, known };
   }
