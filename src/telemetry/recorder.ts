@@ -14,6 +14,9 @@ const AFTER_CREDENTIAL: ReadonlySet<Stage> = new Set([
   "signingIn",
 ]);
 
+/** Names that a client chose stand in reasons, too: of limits and of backends that repeat them. */
+const REASON = 1_000;
+
 /** Hears what sessions do, and tells Prometheus and the log: one account record a session, as it closes. */
 export function createRecorder(
   log: Logger,
@@ -38,7 +41,7 @@ export function createRecorder(
         {
           ...who(session),
           kind: refusal.kind,
-          reason: refusal.detail,
+          reason: printable(refusal.detail, REASON),
           ...(cause instanceof Error && "code" in cause && { code: cause.code }),
         },
         "refused",
@@ -54,7 +57,10 @@ export function createRecorder(
     refusedMail(session, kind, detail) {
       metrics.refusals.inc({ kind });
       session.refusals += 1;
-      log[session.refusals > 1 ? "debug" : "info"]({ ...who(session), kind, reason: detail }, "refused");
+      log[session.refusals > 1 ? "debug" : "info"](
+        { ...who(session), kind, reason: printable(detail, REASON) },
+        "refused",
+      );
     },
     delivered(session, accepted) {
       if (accepted) session.messages += 1;
