@@ -89,11 +89,11 @@ export class Counters {
   }
 
   /** Makes undecided points of one window final; returns how many of it are, or undefined where it is over. */
-  decide({ key }: Bucket, window: number, points: number): number | undefined {
+  decide({ key }: Bucket, window: number, points: number, now: number): number | undefined {
     const digest = this.#digests.of(key);
     const slots = this.parts.of(digest);
     const slot = slots.find(digest);
-    if (slot < 0 || slots.windowOf(slot) !== window) return undefined;
+    if (slot < 0 || slots.windowOf(slot) !== window || slots.endsAt(slot) <= now) return undefined;
     slots.add(slot, 0, -points);
     return slots.taken(slot) - slots.undecided(slot);
   }

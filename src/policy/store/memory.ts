@@ -225,7 +225,7 @@ export class MemoryStore implements CounterStore {
       this.#decoys.add(bucket, cost, false, now);
       return undefined;
     }
-    const kept = this.#counters.decide(bucket, window, cost);
+    const kept = this.#counters.decide(bucket, window, cost, now);
     return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
   }
 
