@@ -13,6 +13,8 @@ export interface Refusal {
     | "noRoute"
     /** A backend, a source of users or a store is in trouble; the same login may work later. */
     | "unavailable"
+    /** A limit says that there is nothing here for this peer or user at all, now or later. */
+    | "forbidden"
     /** A limit on how many at once. */
     | "tooManySessions"
     /** A limit on how many in a time. */

@@ -9,6 +9,8 @@ export interface Whom {
   readonly listener?: string;
   readonly protocol?: string;
   readonly backend?: string;
+  readonly country?: string;
+  readonly asn?: string;
 }
 
 /** What was found or done, or what is wrong with the question. */
@@ -32,7 +34,16 @@ const PROTOCOLS = ["imap", "pop3", "sieve", "smtp", "submission"];
 
 const text = { type: "string", minLength: 1, maxLength: 512 };
 const protocol = { enum: PROTOCOLS };
-const whom = { ip: text, user: text, domain: text, listener: text, protocol, backend: text };
+const whom = {
+  ip: text,
+  user: text,
+  domain: text,
+  listener: text,
+  protocol,
+  backend: text,
+  country: text,
+  asn: text,
+};
 const exactly = { type: "object", additionalProperties: false };
 const explained = {
   ...exactly,

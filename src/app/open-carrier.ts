@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import type { Config } from "../config/schema.ts";
 import { type Accept, Door, type HeaderOutcome } from "../listen/door.ts";
 import { createPolicy, type Policy } from "../policy/engine.ts";
+import type { GeoFiles } from "../policy/geo/geo-files.ts";
+import type { Places } from "../policy/geo/places.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import type { CounterStore } from "../policy/store/store.ts";
 import { Refused } from "../refusal.ts";
@@ -26,7 +28,15 @@ import type { CommonTls } from "../tls/common.ts";
 import { CapabilityBoard, type Offer } from "../upstream/capabilities.ts";
 import { startLearning } from "../upstream/learning.ts";
 import { printable } from "../wire/printable.ts";
-import { makeFrontend, makeRelay, openAuth, openCertificates, openSenders } from "./rooms.ts";
+import {
+  makeFrontend,
+  makeRelay,
+  openAuth,
+  openCertificates,
+  openGeoFiles,
+  openPlaces,
+  openSenders,
+} from "./rooms.ts";
 import { makeConnector, openServices, serviceFor } from "./services.ts";
 
 /** How long the first clients may wait for what a slow backend offers, in milliseconds. */
@@ -57,6 +67,7 @@ export interface Premises extends Shared {
   readonly recorder: ReturnType<typeof createRecorder>;
   /** What the limits of configurations before this one have answered. */
   readonly answers: Answers;
+  readonly geo: GeoFiles;
 }
 
 type Answers = Map<string, { readonly limit: string; readonly answer: string; times: number }>;
@@ -102,8 +113,11 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
     ],
   });
   const headers = createHeaderReports(log, metrics);
-  const recorder = createRecorder(log, metrics, live, headers);
-  const premises = { ...shared, log, live, metrics, headers, recorder, answers };
+  const recorder = createRecorder(log, metrics, live, headers, (session) =>
+    current.policy.place(session.facts),
+  );
+  const geo = openGeoFiles(shared.news);
+  const premises = { ...shared, log, live, metrics, headers, recorder, answers, geo };
   const open = (next: Config): Promise<Generation> => openGeneration(next, premises, generations);
 
   let current = await open(config);
@@ -163,7 +177,8 @@ async function openGeneration(
 ): Promise<Generation> {
   const { metrics, recorder, headers, backend, offers } = premises;
   await using rooms = new AsyncDisposableStack();
-  const policy = makePolicy(config, premises);
+  const places = await openPlaces(config, premises, rooms);
+  const policy = makePolicy(config, premises, places);
   const certificates = await openCertificates(config, premises, rooms);
   const auth = await openAuth(config, premises, rooms);
   const board = new CapabilityBoard();
@@ -252,8 +267,8 @@ async function openGeneration(
   return generation;
 }
 
-function makePolicy(config: Config, { log, metrics, store }: Premises): Policy {
-  return createPolicy({ ...config.policy, store, observer: observePolicy(log, metrics) });
+function makePolicy(config: Config, { log, metrics, store }: Premises, places: Places | undefined): Policy {
+  return createPolicy({ ...config.policy, store, observer: observePolicy(log, metrics), places });
 }
 
 /** Without metrics it is told of what operators do: that is no limit's answer. */

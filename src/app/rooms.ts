@@ -5,6 +5,8 @@ import { ProvenPasswords } from "../auth/proven-passwords.ts";
 import { formatProblem, type Problem } from "../config/problem.ts";
 import type { Config, ListenerConfig, SourceConfig } from "../config/schema.ts";
 import { loadSenders } from "../config/senders.ts";
+import { GeoFiles } from "../policy/geo/geo-files.ts";
+import type { Places } from "../policy/geo/places.ts";
 import { maySendAs } from "../protocols/smtp/senders.ts";
 import { IdleWatch } from "../relay/idle-watch.ts";
 import { startRelay } from "../relay/relay.ts";
@@ -58,6 +60,36 @@ export async function openAuth(
     typeof login === "object" && login.master.separator ? [login.master.separator] : [],
   );
   return createAuthenticator({ sources, forbiddenInNames, secret });
+}
+
+/** Who is told when the files that say where addresses are change. */
+export function openGeoFiles(news: Premises["news"]): GeoFiles {
+  return new GeoFiles({
+    taken: (path, type, builtAt) =>
+      news({
+        level: "info",
+        fields: { path, type, built: builtAt.toISOString() },
+        message: "database of places taken",
+      }),
+    broken: (path, reason) =>
+      news({
+        level: "error",
+        fields: { path, reason },
+        message: "the new database of places is broken; the old one stays",
+      }),
+  });
+}
+
+export async function openPlaces(
+  { policy }: Config,
+  { geo }: Premises,
+  rooms: AsyncDisposableStack,
+): Promise<Places | undefined> {
+  try {
+    return await geo.places(policy.geo, rooms);
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function sayAll(problems: readonly Problem[]): string {

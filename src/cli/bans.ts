@@ -10,6 +10,8 @@ export interface Whom {
   readonly listener?: string;
   readonly protocol?: string;
   readonly backend?: string;
+  readonly country?: string;
+  readonly asn?: string;
 }
 
 /** More than any line here has to be. */

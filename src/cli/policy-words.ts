@@ -27,6 +27,8 @@ export interface ToldLimit {
 /** What `/api/v1/explain` answers. */
 export interface Told {
   readonly exempt: boolean;
+  readonly country?: string;
+  readonly asn?: string;
   readonly knownNetwork: boolean;
   readonly bans: readonly ToldBan[];
   readonly limits: readonly ToldLimit[];
@@ -47,6 +49,7 @@ const PASSED_OVER = "passed over: known network";
 const TIMES = ["first", "second", "third", "fourth", "fifth"];
 const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
 const ORDINAL = new Intl.PluralRules("en", { type: "ordinal" });
+const COUNTRIES = new Intl.DisplayNames("en", { type: "region" });
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /** For tired people: what would happen first, then why. */
@@ -59,6 +62,7 @@ export function wordsFor(
   const name = [whom.user, whom.ip && `from ${whom.ip}`].filter(Boolean).join(" ");
   return [
     `${name}: ${verdict(told)}`,
+    ...place(told),
     ...(whom.ip !== undefined && whom.user !== undefined ? [network(told)] : []),
     ...(bans.length > 0 ? ["", "bans", ...bans.map((ban) => `  ${banWords(ban, now)}`)] : []),
     "",
@@ -106,9 +110,24 @@ function isLastGuess({ count, next, banMs }: ToldLimit): boolean {
 }
 
 function until(full: readonly ToldLimit[]): string {
+  if (full.some(({ points }) => points === 0)) return ", and always will be";
   const ends = full.map(({ endsInMs }) => endsInMs);
   if (ends.some((end) => end === undefined)) return ", until one of those inside leaves";
   return ` for ${inTime(roughly(Math.max(...(ends as number[]))))} more`;
+}
+
+function place({ country, asn }: Told): string[] {
+  const parts = [
+    country === undefined ? [] : country === "unknown" ? "in an unknown country" : `in ${inWords(country)}`,
+    asn === undefined ? [] : asn === "unknown" ? "in an unknown AS" : `in ${asn}`,
+  ].flat();
+  return parts.length === 0 ? [] : [`the address is ${parts.join(", ")}`];
+}
+
+/** `DE (Germany)`. */
+function inWords(country: string): string {
+  const name = COUNTRIES.of(country);
+  return name === undefined || name === country ? country : `${country} (${name})`;
 }
 
 function network({ knownNetwork, bans, limits }: Told): string {
@@ -124,11 +143,12 @@ function isAttacked({ next, taken, points }: ToldLimit): boolean {
 
 function limitWords(limit: ToldLimit): string {
   const { count, key, taken, points, windowMs, endsInMs } = limit;
+  const then = nextWords(limit) && `; ${nextWords(limit)}`;
+  if (points === 0) return `${limit.limit}: none at all for ${key}${then}`;
   const amount = count.startsWith("bytes") ? size : String;
   const time = windowMs === undefined ? "at once" : `in ${inTime(windowMs)}`;
   const anew = endsInMs === undefined ? "" : `, begins anew in ${inTime(roughly(endsInMs))}`;
-  const then = nextWords(limit);
-  return `${limit.limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then && `; ${then}`}`;
+  return `${limit.limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
 }
 
 /** What the next one leads to; nothing where it is nothing. */

@@ -95,7 +95,9 @@ export async function program(argv: readonly string[]): Promise<number> {
       .option("--domain <name>", "all users of this domain")
       .option("--listener <name>", "at this listener; for limits that count so")
       .option("--protocol <name>", "in this protocol; for limits that count so")
-      .option("--backend <name>", "at this backend; for limits that count so");
+      .option("--backend <name>", "at this backend; for limits that count so")
+      .option("--country <code>", "everybody in this country, such as DE")
+      .option("--asn <number>", "everybody in this autonomous system, such as AS64500");
   running(postern.command("explain"))
     .description("say what the limits and bans of a running gateway would answer somebody now, and why")
     .option("--user <name>", "who")

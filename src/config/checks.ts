@@ -2,6 +2,7 @@ import { isEverywhere, isLoopback, leadsTo, overlaps } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import { type Entry, entriesOf } from "./entries.ts";
 import { readTextFile } from "./files.ts";
+import { checkGeo } from "./geo-checks.ts";
 import { checkLimit } from "./limit-checks.ts";
 import { checkRedis } from "./redis-checks.ts";
 import type { Report } from "./report.ts";
@@ -24,6 +25,7 @@ export function checkAcross(config: Config, report: Report): void {
   for (const backend of backends) checkBackend(backend, listeners, report);
   checkRoutes(config, report);
   checkPolicy(config, report);
+  checkGeo(config, report);
   checkRedis(config, report);
   checkAdmin(config, listeners, report);
 }

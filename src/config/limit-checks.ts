@@ -57,7 +57,7 @@ function checkAmount({ pointer, value: { count, limit } }: Place, report: Report
     report.error(`${pointer}/limit`, inBytes ? `is a size: ${count} are no bytes` : "must be a size", {
       valid: inBytes ? "a number such as 30 or 120/1m" : "SIZE/DURATION, such as 20GiB/1d",
     });
-  else if (COUNTED_FOR_GOOD.has(count) && windowMs === undefined)
+  else if (COUNTED_FOR_GOOD.has(count) && windowMs === undefined && limit.points > 0)
     report.error(`${pointer}/limit`, `needs a period: ${count} do not end by themselves`, {
       valid: inBytes ? "SIZE/DURATION, such as 20GiB/1d" : "NUMBER/DURATION, such as 10/10m",
     });
@@ -70,12 +70,15 @@ function checkKeys({ pointer, value: { count, per, match } }: Place, report: Rep
   if (found.length > 0)
     report.error(`${pointer}/per`, `is not known yet ${when}`, {
       found: found.join(", "),
-      valid: count === "connections" ? "ip, listener, protocol" : "ip, user, domain, listener, protocol",
+      valid:
+        count === "connections"
+          ? "ip, listener, protocol, country, asn"
+          : "ip, user, domain, listener, protocol, country, asn",
     });
   for (const name of ["user", "domain"] as const)
     if (match[name] !== undefined && unknown.includes(name))
       report.error(`${pointer}/match/${name}`, `is not known yet ${when}`, {
-        valid: "protocol, listener, network",
+        valid: "protocol, listener, network, country, notCountry, asn, notAsn",
       });
 }
 
@@ -107,7 +110,8 @@ function checkThen({ pointer, value: { count, per, then } }: Place, report: Repo
     report.error(`${pointer}/then/upTo`, "is shorter than the first ban", {
       valid: "a duration as long as ban, or longer",
     });
-  if (count === "authFailures" && !per.includes("ip"))
+  const byPlace = per.some((part) => part === "ip" || part === "country" || part === "asn");
+  if (count === "authFailures" && !byPlace)
     report.warn(
       `${pointer}/then`,
       "lets anybody who knows a name ban its user from networks where he has not been before",

@@ -22,7 +22,7 @@ const COUNTED = [
   "bytesIn",
   "bytesOut",
 ] as const;
-const COUNTED_PER = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
+const COUNTED_PER = ["ip", "user", "domain", "listener", "protocol", "backend", "country", "asn"] as const;
 
 const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
 const NAME_WORDS =
@@ -509,24 +509,35 @@ const RouteSchema = mapping(
   { description: "One rule." },
 );
 
+const COUNTRY_WORDS = "a country's two letters such as DE, or unknown";
+const COUNTRY = Type.String({ format: "country", valid: COUNTRY_WORDS });
+const ASN_WORDS = "an AS number such as AS64500, or unknown";
+const ASN = Type.Unsafe<string | number>({
+  anyOf: [
+    { type: "string", format: "asn" },
+    { type: "integer", minimum: 1, maximum: 2 ** 32 - 1 },
+  ],
+  valid: ASN_WORDS,
+});
+
 const LimitSchema = mapping(
   {
     name: Type.String({ pattern: NAME_PATTERN, valid: NAME_WORDS, description: "Names the limit; unique." }),
     count: choice(COUNTED, { description: "What is counted." }),
     per: oneOrMore(choice(COUNTED_PER, { description: "What it is counted by." }), COUNTED_PER.join(", "), {
       description:
-        "What it is counted by; a list is one combined key. `connections` know no user, domain or backend yet, `authFailures` no backend. `authFailures` by user or domain without ip spare networks that the user has signed in from lately, and count names that are nobody's by the network only.",
+        "What it is counted by; a list is one combined key. `connections` know no user, domain or backend yet, `authFailures` no backend. `authFailures` by user or domain without ip spare networks that the user has signed in from lately, and count names that are nobody's by the network only. `country` and `asn` need the file in `policy.geo`; where it does not know an address they are `unknown`, which is counted like any other.",
     }),
     limit: Type.Unsafe<Limit>({
       anyOf: [
         { type: "string", format: "limit", pattern: LIMIT_PATTERN },
-        { type: "integer", minimum: 1 },
+        { type: "integer", minimum: 0 },
       ],
       unit: "limit",
       valid:
         "a number for how many at once, such as 30, or NUMBER/DURATION, such as 120/1m, or SIZE/DURATION, such as 20GiB/1d, at most 24d",
       description:
-        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions and bytes). `20GiB/1d`: bytes in a time.",
+        "`30`: how many at once (connections, sessions). `120/1m`: how many in a time (all but sessions and bytes). `20GiB/1d`: bytes in a time. `0`: none at all, and the client hears that it is not allowed instead of to try again.",
     }),
     match: mapping(
       {
@@ -545,6 +556,28 @@ const LimitSchema = mapping(
         ),
         user: Type.Optional(oneOrMore(TEXT, "a user's name", { description: "Only these users." })),
         domain: Type.Optional(oneOrMore(TEXT, "a domain", { description: "Only users of these domains." })),
+        country: Type.Optional(
+          oneOrMore(COUNTRY, COUNTRY_WORDS, {
+            description:
+              "Only clients in these countries, by `policy.geo.country`. An address that the file does not know, such as a private one, is in none; `unknown` stands for all of those.",
+          }),
+        ),
+        notCountry: Type.Optional(
+          oneOrMore(COUNTRY, COUNTRY_WORDS, {
+            description:
+              "Only clients outside these countries. An address that the file does not know is outside, too, unless `unknown` is in the list.",
+          }),
+        ),
+        asn: Type.Optional(
+          oneOrMore(ASN, ASN_WORDS, {
+            description: "Only clients in these autonomous systems, by `policy.geo.asn`; `unknown` as above.",
+          }),
+        ),
+        notAsn: Type.Optional(
+          oneOrMore(ASN, ASN_WORDS, {
+            description: "Only clients outside these autonomous systems; `unknown` as above.",
+          }),
+        ),
       },
       { default: {}, description: "Counts only what fits; nothing given fits everything." },
     ),
@@ -667,7 +700,7 @@ const PolicySchema = mapping(
     onStoreFailure: choice(["local", "allow", "refuse"], {
       default: "local",
       description:
-        "How to decide while Redis does not answer within its time. `local`: by counters of this Postern alone, with half the points of each limit; they are forgotten when Redis is back. `allow`: everything passes. `refuse`: everything waits, with a temporary answer.",
+        "How to decide while Redis does not answer within its time. `local`: by counters of this Postern alone, with half the points of each limit; they are forgotten when Redis is back. `allow`: everything passes but what a limit of 0 forbids. `refuse`: everything waits, with a temporary answer.",
     }),
     mode: choice(MODES, {
       default: "enforce",
@@ -684,6 +717,21 @@ const PolicySchema = mapping(
       default: 64,
       description: "One IPv6 client is one network of this prefix length.",
     }),
+    geo: mapping(
+      {
+        country: Type.Optional(
+          path({
+            description: "Countries: GeoLite2-Country, GeoLite2-City, DB-IP's country lite and the like.",
+          }),
+        ),
+        asn: Type.Optional(path({ description: "AS numbers: GeoLite2-ASN, DB-IP's ASN lite and the like." })),
+      },
+      {
+        default: {},
+        description:
+          "Files in MaxMind's format (.mmdb) that say where addresses are. They are followed: a new one is in use within seconds, and a broken one leaves the old one in use. Each process that carries sessions holds them in memory, as large as they are, and twice that for a moment while one is replaced.",
+      },
+    ),
     limits: Type.Array(LimitSchema, {
       default: [
         { name: "connects", count: "connections", per: "ip", limit: "300/1m" },

@@ -8,9 +8,9 @@ const BYTES = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 export const DURATION_PATTERN = "^(0|[1-9][0-9]*)(ms|s|m|h|d)$";
 export const SIZE_PATTERN = "^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)$";
-export const LIMIT_PATTERN = "^[1-9][0-9]*(B|KiB|MiB|GiB)?(/[1-9][0-9]*(ms|s|m|h|d))?$";
+export const LIMIT_PATTERN = "^(0|[1-9][0-9]*(B|KiB|MiB|GiB)?)(/[1-9][0-9]*(ms|s|m|h|d))?$";
 
-/** How many (`points`), and in how many milliseconds; without `windowMs`, how many at once. */
+/** How many (`points`), and in how many milliseconds; without `windowMs`, how many at once. 0 is none at all. */
 export interface Limit {
   readonly points: number;
   readonly windowMs?: number;
@@ -39,7 +39,7 @@ export function printSize(bytes: number): string {
   return bytes === 0 ? "0B" : printQuantity(bytes, BYTES);
 }
 
-/** What `30`, `"30"`, `120/1m` or `20GiB/1d` allows; undefined when it is none of them, zero, or too large. */
+/** What `30`, `"30"`, `120/1m` or `20GiB/1d` allows; undefined when it is none of them, or too large. */
 export function parseLimit(value: string | number): Limit | undefined {
   const text = String(value);
   if (!new RegExp(LIMIT_PATTERN).test(text)) return undefined;

@@ -45,6 +45,8 @@ const FORMATS: Record<string, (text: string) => boolean> = {
   "mail-address": (text) => /^[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$/.test(text),
   limit: (text) => parseLimit(text) !== undefined,
   network: isNetwork,
+  country: (text) => /^(?:[a-z]{2}|unknown)$/i.test(text),
+  asn: isAsn,
   host: (text) => isIP(text) !== 0 || isHostName(text),
   template: isTemplate,
   printable: (text) => !/\p{Cc}/u.test(text),
@@ -56,6 +58,11 @@ function isNetwork(text: string): boolean {
   if (family === 0 || address.includes("%") || rest.length > 0) return false;
   if (prefix === undefined) return true;
   return /^(0|[1-9][0-9]{0,2})$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+}
+
+function isAsn(text: string): boolean {
+  const [, digits] = /^AS([1-9][0-9]{0,9})$/i.exec(text) ?? [];
+  return /^unknown$/i.test(text) || (digits !== undefined && Number(digits) < 2 ** 32);
 }
 
 function isHostName(text: string): boolean {

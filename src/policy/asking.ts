@@ -38,13 +38,17 @@ export class Asking {
   readonly #points: Readonly<Record<AskingPoint, Point>>;
   readonly #bans: readonly (readonly KeyPart[])[];
 
-  constructor(limits: readonly Limit[], mode: "enforce" | "observe") {
+  /** `places`: what is known of where somebody is, by which operators may ban too. */
+  constructor(limits: readonly Limit[], mode: "enforce" | "observe", places: readonly KeyPart[] = []) {
     this.rules = limits.map((limit) => new Rule(limit, mode));
     this.#bans = shapesOf(
       this.rules
         .filter(({ bans }) => bans)
         .map(({ per }) => per)
-        .concat(ALWAYS),
+        .concat(
+          ALWAYS,
+          places.map((part) => [part]),
+        ),
     );
     const passing = shapesOf(
       this.rules.filter((rule) => rule.bans && PASSING.has(rule.count)).map(({ per }) => per),

@@ -3,6 +3,7 @@ import { type Asked, Asking, type AskingPoint } from "./asking.ts";
 import { ByteMeter, type Metered } from "./byte-meter.ts";
 import { Clients } from "./clients.ts";
 import { type Explanation, explain } from "./explain.ts";
+import type { Place } from "./geo/places.ts";
 import { settled } from "./guess.ts";
 import type { LimitAnswer } from "./limit.ts";
 import { type Facts, partsOf, readKey, showKey, subjectOf } from "./limit-key.ts";
@@ -39,9 +40,9 @@ class Engine implements Policy {
   readonly #meter: ByteMeter | undefined;
   #seats = 0;
 
-  constructor({ limits, mode, exempt, ipv6Prefix, store, observer }: PolicyOptions) {
-    this.#asking = new Asking(limits, mode);
-    this.#clients = new Clients(exempt, ipv6Prefix);
+  constructor({ limits, mode, exempt, ipv6Prefix, store, observer, places }: PolicyOptions) {
+    this.#asking = new Asking(limits, mode, places?.kinds);
+    this.#clients = new Clients(exempt, ipv6Prefix, places);
     this.#ipv6Prefix = ipv6Prefix;
     this.#store = store;
     this.#observer = observer;
@@ -98,10 +99,13 @@ class Engine implements Policy {
   async explain(facts: ExplainedFacts): Promise<Explanation> {
     const { ip: address } = facts;
     const client = address === undefined ? undefined : this.#clients.find({ ...facts, ip: address });
-    const { exempt, ip } = client ?? { exempt: false };
-    const asked = this.#asking.askAll(subjectOf(facts, ip));
+    const asked = this.#asking.askAll(subjectOf(facts, client ?? {}));
     const spares = new Set(this.#asking.rules.filter(({ ofName }) => ofName).map(({ name }) => name));
-    return explain(asked, await this.#store.look(asked.question), exempt, spares);
+    return explain(asked, await this.#store.look(asked.question), client ?? { exempt: false }, spares);
+  }
+
+  place(facts: Pick<Facts, "ip" | "claimed">): Place {
+    return this.#clients.find(facts).place;
   }
 
   async bans(): Promise<readonly Ban[]> {
@@ -130,8 +134,8 @@ class Engine implements Policy {
   }
 
   #ask(point: AskingPoint, facts: Facts): Asked | undefined {
-    const { exempt, ip } = this.#clients.find(facts);
-    return exempt ? undefined : this.#asking.ask(point, subjectOf(facts, ip));
+    const client = this.#clients.find(facts);
+    return client.exempt ? undefined : this.#asking.ask(point, subjectOf(facts, client));
   }
 
   #pass(point: "message" | "recipient", facts: Facts): Promise<void> | undefined {
@@ -195,8 +199,8 @@ class Engine implements Policy {
 
   async #judge(traffic: readonly Traffic[]): Promise<readonly TrafficVerdict[]> {
     const counted = traffic.map(({ facts, ...bytes }) => {
-      const { exempt, ip } = this.#clients.find(facts);
-      return { ...bytes, subject: exempt ? undefined : subjectOf(facts, ip) };
+      const client = this.#clients.find(facts);
+      return { ...bytes, subject: client.exempt ? undefined : subjectOf(facts, client) };
     });
     const judged = await judgeTraffic(this.#asking.rules, counted, this.#store, this.#observer);
     this.#tellBans(judged.imposed);

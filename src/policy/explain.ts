@@ -1,4 +1,5 @@
 import type { Asked } from "./asking.ts";
+import type { Place } from "./geo/places.ts";
 import type { Deed, Limit, Rule } from "./limit.ts";
 import { showKey } from "./limit-key.ts";
 import type { Ban, Look, Standing } from "./store/store.ts";
@@ -36,6 +37,9 @@ export interface ExplainedBan extends Ban {
 export interface Explanation {
   /** Never limited and never banned, whatever the counters say. */
   readonly exempt: boolean;
+  /** Where the address is: two letters or `unknown`, and `AS64500` or the like. Absent where nobody looks. */
+  readonly country?: string;
+  readonly asn?: string;
   /** Whether the user has signed in from this network lately. */
   readonly knownNetwork: boolean;
   readonly bans: readonly ExplainedBan[];
@@ -46,12 +50,13 @@ export interface Explanation {
 export function explain(
   { rules, whom }: Asked,
   standing: Standing,
-  exempt: boolean,
+  { exempt, place }: { readonly exempt: boolean; readonly place?: Place },
   spares: ReadonlySet<string>,
 ): Explanation {
   const { bans, counts, known } = standing;
   return {
     exempt,
+    ...place,
     knownNetwork: known,
     bans: bans.map((ban) => ({
       ...ban,

@@ -1,4 +1,6 @@
 import { isIP, isIPv6 } from "node:net";
+import { asnName, countryCode } from "./geo/names.ts";
+import type { Place } from "./geo/places.ts";
 
 /** What is known of a session at an asking point. */
 export interface Facts {
@@ -23,19 +25,24 @@ export interface Subject {
   readonly user?: string | undefined;
   readonly domain?: string | undefined;
   readonly backend?: string | undefined;
+  /** Where the address is, in the form in which places are compared; absent where nobody looks. */
+  readonly country?: string | undefined;
+  readonly asn?: string | undefined;
 }
 
-const PARTS = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
+/** All that a key can be made of. */
+export const PARTS = ["ip", "user", "domain", "listener", "protocol", "backend", "country", "asn"] as const;
 export type KeyPart = (typeof PARTS)[number];
 
 /** Control bytes never stand in a name, so a key's parts cannot run into each other. */
 const BETWEEN = "\u0000";
 
-/** The facts about one client; `ip` is what `networkOf` makes of its address. */
-export function subjectOf(facts: Partial<Facts>, ip: string | undefined): Subject {
+/** The facts about one client; its `ip` is what `networkOf` makes of its address. */
+export function subjectOf(facts: Partial<Facts>, { ip, place }: { ip?: string; place?: Place }): Subject {
   const { listener, protocol, backend } = facts;
   const user = facts.user === undefined ? undefined : canonical(facts.user);
-  return { address: facts.ip, ip, listener, protocol, user, domain: user && domainOf(user), backend };
+  const domain = user && domainOf(user);
+  return { address: facts.ip, ip, listener, protocol, user, domain, backend, ...place };
 }
 
 /** The form in which names are compared. */
@@ -86,10 +93,16 @@ export function partsOf(key: string): KeyPart[] {
 function readPart(text: string, ipv6Prefix: number): string | undefined {
   const [, name, value = ""] = /^([a-z]+)=(.+)$/su.exec(text) ?? [];
   if (!PARTS.some((part) => part === name)) return undefined;
+  if (name === "country") return withName(name, countryCode(value));
+  if (name === "asn") return withName(name, asnName(value));
   if (name !== "ip") return `${name}=${name === "user" || name === "domain" ? canonical(value) : value}`;
   const [address = "", prefix, ...rest] = value.split("/");
   const whole = prefix === undefined || (isIPv6(address) && prefix === String(ipv6Prefix));
   return isIP(address) && whole && rest.length === 0 ? `ip=${networkOf(address, ipv6Prefix)}` : undefined;
+}
+
+function withName(name: KeyPart, value: string | undefined): string | undefined {
+  return value && `${name}=${value}`;
 }
 
 /** An IPv4 address as it is, an IPv6 address as its network of `prefix` bits: whoever has one has all of it. */

@@ -1,6 +1,6 @@
 import { Refused } from "../refusal.ts";
-import { Networks } from "../wire/networks.ts";
-import { canonical, inOrder, type KeyPart, limitKey, type Subject, showKey } from "./limit-key.ts";
+import { inOrder, type KeyPart, limitKey, type Subject, showKey } from "./limit-key.ts";
+import { Match, type Matching } from "./match.ts";
 import { inTime } from "./period.ts";
 import type { Bucket, Count, Sentence } from "./store/store.ts";
 
@@ -18,18 +18,9 @@ export interface Limit {
     | "bytesOut";
   readonly per: readonly KeyPart[];
   readonly limit: { readonly points: number; readonly windowMs?: number };
-  readonly match: Match;
+  readonly match: Matching;
   readonly mode?: "enforce" | "observe";
   readonly then: Consequence;
-}
-
-/** All that is given must fit. */
-interface Match {
-  readonly protocol?: readonly string[];
-  readonly listener?: readonly string[];
-  readonly network?: readonly string[];
-  readonly user?: readonly string[];
-  readonly domain?: readonly string[];
 }
 
 type Consequence =
@@ -43,6 +34,11 @@ type Consequence =
 export type Deed = "refuse" | "delay" | "ban" | "throttle" | "observe";
 /** Everything that is counted of a limit: how often it did what, and how often nothing. */
 export type LimitAnswer = "allowed" | "refused" | "delayed" | "banned" | "throttled" | "wouldRefuse";
+
+/** What ends by itself, and may be counted as it is open. */
+const AT_ONCE: ReadonlySet<Limit["count"]> = new Set(["connections", "sessions"]);
+/** None at all needs no period, but who is only observed has to be counted in some. */
+const MOMENT = 60_000;
 
 /** A limit at work. */
 export class Rule {
@@ -63,8 +59,6 @@ export class Rule {
   readonly answers = new Map<LimitAnswer, number>();
   readonly #ban: Omit<Sentence, "key"> | undefined;
   readonly #match: Match;
-  readonly #networks: Networks | undefined;
-  readonly #names: { readonly user?: ReadonlySet<string>; readonly domain?: ReadonlySet<string> };
 
   constructor(limit: Limit, mode: "enforce" | "observe") {
     const { name, count, match, then } = limit;
@@ -77,19 +71,16 @@ export class Rule {
     this.soft = this.deed !== "refuse" && this.deed !== "ban";
     this.delayMs = delay;
     this.rate = throttle ?? Number.POSITIVE_INFINITY;
-    this.ofName = count === "authFailures" && !this.per.includes("ip") && this.per.some(isOfName);
     this.points = limit.limit.points;
-    this.windowMs = limit.limit.windowMs;
+    // None at all is none from known networks too.
+    this.ofName =
+      this.points > 0 && count === "authFailures" && !this.per.includes("ip") && this.per.some(isOfName);
+    this.windowMs = limit.limit.windowMs ?? (this.points === 0 && !AT_ONCE.has(count) ? MOMENT : undefined);
     if (this.deed === "ban" && ban !== undefined) {
       const upToMs = upTo === undefined ? {} : { upToMs: upTo };
       this.#ban = { by: name, ms: ban, ...upToMs, ...(this.ofName && { sparesKnown: true }) };
     }
-    this.#match = match;
-    this.#networks = match.network && new Networks(match.network);
-    this.#names = {
-      ...(match.user && { user: new Set(match.user.map(canonical)) }),
-      ...(match.domain && { domain: new Set(match.domain.map(canonical)) }),
-    };
+    this.#match = new Match(match);
   }
 
   get bans(): boolean {
@@ -102,14 +93,8 @@ export class Rule {
   }
 
   /** Whether it counts what this subject does; what nobody has asked about fits. */
-  concerns({ address, listener, protocol, user, domain }: Subject): boolean {
-    const { protocol: protocols, listener: listeners } = this.#match;
-    if (protocols && protocol !== undefined && !protocols.includes(protocol)) return false;
-    if (listeners && listener !== undefined && !listeners.includes(listener)) return false;
-    const { user: users, domain: domains } = this.#names;
-    if (users && !(user !== undefined && users.has(user))) return false;
-    if (domains && !(domain !== undefined && domains.has(domain))) return false;
-    return address === undefined || (this.#networks?.contains(address) ?? true);
+  concerns(subject: Subject): boolean {
+    return this.#match.fits(subject);
   }
 
   /** Where so many points are counted. */
@@ -135,11 +120,13 @@ export class Rule {
 
   /** For the log: `limit guesses: 10 of 10 in 10m for ip=203.0.113.5`. */
   describe(whom: string, { taken }: Pick<Count, "taken">): string {
+    if (this.points === 0) return `limit ${this.name}: none at all for ${showKey(whom)}`;
     const time = this.windowMs === undefined ? "at once" : `in ${inTime(this.windowMs)}`;
     return `limit ${this.name}: ${taken} of ${this.points} ${time} for ${showKey(whom)}`;
   }
 
   refusal(whom: string, count: Count): Refused {
+    if (this.points === 0) return new Refused("forbidden", this.describe(whom, count));
     const kind = this.windowMs === undefined ? "tooManySessions" : "tooFast";
     const { leftMs } = count;
     return new Refused(

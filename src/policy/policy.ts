@@ -1,5 +1,6 @@
 import type { Metered } from "./byte-meter.ts";
 import type { Explanation } from "./explain.ts";
+import type { Place, Places } from "./geo/places.ts";
 import type { Limit, LimitAnswer } from "./limit.ts";
 import type { Facts } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
@@ -13,6 +14,8 @@ export interface PolicyOptions {
   readonly ipv6Prefix: number;
   readonly store: CounterStore;
   readonly observer: PolicyObserver;
+  /** Says where addresses are, where limits go by that. */
+  readonly places?: Places | undefined;
 }
 
 /** The engine's asking points. Each rejects with Refused, or resolves to what is to be given back. */
@@ -34,6 +37,8 @@ export interface Policy {
   watch(session: Metered, stops: boolean): void;
   /** Counts what it has moved so far, now. */
   meter(session: Metered): void;
+  /** Where this client is, as far as files for that are configured. */
+  place(facts: Pick<Facts, "ip" | "claimed">): Place;
   /** Every limit and ban that these facts meet, and what would happen now. Changes nothing. */
   explain(facts: ExplainedFacts): Promise<Explanation>;
   bans(): Promise<readonly Ban[]>;

@@ -3,12 +3,15 @@ import type { PolicyAnswer, PolicyControl, Whom } from "../admin/policy-control.
 import type { Config } from "../config/schema.ts";
 import { LONGEST_PERIOD_MS, parseDuration } from "../config/units.ts";
 import { createPolicy, type Policy } from "../policy/engine.ts";
+import { readPlaces } from "../policy/geo/geo-files.ts";
+import { asnName, countryCode } from "../policy/geo/names.ts";
+import { placesUnread } from "../policy/geo/places.ts";
+import { PARTS } from "../policy/limit-key.ts";
 import type { PolicyObserver } from "../policy/observer.ts";
 import type { Ban, CounterStore } from "../policy/store/store.ts";
 
 /** Controls, line separators and broken surrogates are in nobody's name. */
 const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
-const PARTS = ["ip", "user", "domain", "listener", "protocol", "backend"] as const;
 /** A name that reads like one more part of the key. */
 const LIKE_A_PART = new RegExp(` (?:${PARTS.join("|")})=`);
 /** An IPv6 network, as bans are shown. */
@@ -47,7 +50,9 @@ export class PolicyDesk implements PolicyControl {
     else if (port && protocol !== undefined && port.protocol !== protocol)
       problems.push(`protocol: listener ${listener} speaks ${port.protocol}`);
     if (problems.length > 0) return { ok: false, problems };
-    const { bans, ...told } = await this.#policy.explain({
+    const places = await readPlaces(this.#config.policy.geo).catch((error: Error) => error);
+    if (places instanceof Error) return { ok: false, problems: [places.message] };
+    const { bans, ...told } = await this.#open(places).explain({
       ...whom,
       ...(port && { protocol: port.protocol }),
     });
@@ -77,8 +82,9 @@ export class PolicyDesk implements PolicyControl {
     return this.#tell({ lifted: await this.#policy.unban(keyOf(whom)) });
   }
 
-  #open(): Policy {
-    return createPolicy({ ...this.#config.policy, store: this.#store, observer: this.#observer });
+  /** Where addresses are is read when somebody asks, which is rare: the files are large. */
+  #open(places = placesUnread(this.#config.policy.geo)): Policy {
+    return createPolicy({ ...this.#config.policy, store: this.#store, observer: this.#observer, places });
   }
 
   #tell(body: object): PolicyAnswer {
@@ -101,9 +107,20 @@ export class PolicyDesk implements PolicyControl {
       const value = whom[part];
       if (value === undefined) continue;
       if (UNFIT.test(value) || LIKE_A_PART.test(value)) problems.push(`${part}: that can be nobody's`);
+      else if (part === "country" || part === "asn") problems.push(...this.#problemOfPlace(part, value));
       else if (part === "ip") problems.push(...this.#problemOfAddress(value));
     }
     return problems;
+  }
+
+  #problemOfPlace(part: "country" | "asn", text: string): string[] {
+    if (this.#config.policy.geo[part] === undefined)
+      return [`${part}: policy.geo.${part} is not configured, so nobody's is known`];
+    if (part === "country")
+      return countryCode(text) ? [] : [`country: ${JSON.stringify(text)} is neither two letters nor unknown`];
+    return asnName(text)
+      ? []
+      : [`asn: ${JSON.stringify(text)} is neither a number such as AS64500 nor unknown`];
   }
 
   /** The network of one IPv6 client is shown with its prefix, and understood so. */

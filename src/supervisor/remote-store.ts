@@ -5,7 +5,8 @@ type Method = keyof CounterStore & string;
 
 /** A call of a method of the store in another process. */
 export interface StoreCall {
-  readonly id: number;
+  /** Absent where nobody waits for the answer. */
+  readonly id?: number;
   readonly method: string;
   readonly args: readonly unknown[];
 }
@@ -23,9 +24,12 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** Calls take effect in order, so whoever gives back has nothing to wait for: half the messages of a session's end. */
+const UNANSWERED: ReadonlySet<string> = new Set(["giveBack"] satisfies Method[]);
+
 /**
  * The counters that live in the supervisor, as a worker sees them. All calls of one turn of the event loop are one
- * message. It knows no method by name: arguments and answers are plain data.
+ * message; arguments and answers are plain data.
  */
 export class RemoteStore {
   readonly #send: (calls: readonly StoreCall[]) => void;
@@ -67,9 +71,13 @@ export class RemoteStore {
 
   #call(method: Method, args: readonly unknown[]): Promise<unknown> {
     if (this.#lost) return method === "take" ? Promise.reject(GONE()) : Promise.resolve([]);
+    if (this.#calls.length === 0) setImmediate(() => this.#flush());
+    if (UNANSWERED.has(method)) {
+      this.#calls.push({ method, args });
+      return Promise.resolve();
+    }
     this.#last += 1;
     const id = this.#last;
-    if (this.#calls.length === 0) setImmediate(() => this.#flush());
     this.#calls.push({ id, method, args });
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
   }

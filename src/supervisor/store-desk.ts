@@ -26,7 +26,8 @@ export class StoreDesk {
   }
 
   async serve(calls: readonly StoreCall[]): Promise<readonly StoreAnswer[]> {
-    return Promise.all(calls.map((call) => this.#serveOne(call)));
+    const answers = await Promise.all(calls.map((call) => this.#serveOne(call)));
+    return answers.flatMap((answer) => answer ?? []);
   }
 
   /**
@@ -42,7 +43,8 @@ export class StoreDesk {
     await this.#store.giveBack(held);
   }
 
-  async #serveOne({ id, method, args }: StoreCall): Promise<StoreAnswer> {
+  /** Undefined where nobody waits for the answer. */
+  async #serveOne({ id, method, args }: StoreCall): Promise<StoreAnswer | undefined> {
     try {
       if (!METHODS.has(method)) throw new Error(`no method ${method}`);
       const store = this.#store as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
@@ -50,8 +52,9 @@ export class StoreDesk {
       // Asked for by one that died meanwhile: nobody will give it back.
       if (this.#closed) await this.#store.giveBack(method === "take" ? receiptsIn(value) : []);
       else this.#note(method, args, value);
-      return { id, value };
+      return id === undefined ? undefined : { id, value };
     } catch (error) {
+      if (id === undefined) return undefined;
       if (error instanceof Refused) return { id, refused: error.refusal };
       return { id, fault: error instanceof Error ? error.message : String(error) };
     }

@@ -241,7 +241,9 @@ export class WorkerHandle implements Hand {
         this.#events.news(message);
         break;
       case "storeCalls":
-        void this.#desk.serve(message.calls).then((answers) => this.tell({ type: "storeAnswers", answers }));
+        void this.#desk.serve(message.calls).then((answers) => {
+          if (answers.length > 0) this.tell({ type: "storeAnswers", answers });
+        });
         break;
       case "beat":
         this.#metrics = withLevels(message.counted, this.#metrics);

@@ -17,12 +17,19 @@ const AFTER_CREDENTIAL: ReadonlySet<Stage> = new Set([
 /** Names that a client chose stand in reasons, too: of limits and of backends that repeat them. */
 const REASON = 1_000;
 
+/** Where a client is, as far as anybody looks. */
+interface Place {
+  readonly country?: string;
+  readonly asn?: string;
+}
+
 /** Hears what sessions do, and tells Prometheus and the log: one account record a session, as it closes. */
 export function createRecorder(
   log: Logger,
   metrics: Metrics,
   live: LiveSessions,
   headers: HeaderReports = createHeaderReports(log, metrics),
+  place: (session: Session) => Place = () => ({}),
 ): Observer & { opened(session: Session): void } {
   return {
     opened(session) {
@@ -85,7 +92,10 @@ export function createRecorder(
       for (const [stage, ms] of Object.entries(session.stages)) {
         if (stage !== "relaying") metrics.stages.observe({ stage }, ms / 1000);
       }
-      log[saysNothing(session) ? "debug" : "info"](account(session, reason, bytes), "session");
+      log[saysNothing(session) ? "debug" : "info"](
+        account(session, place(session), reason, bytes),
+        "session",
+      );
     },
   };
 }
@@ -118,12 +128,14 @@ function certificate(session: Session): Record<string, unknown> {
 
 function account(
   session: Session,
+  place: Place,
   reason: string,
   bytes: { in: number; out: number },
 ): Record<string, unknown> {
   const stages = Object.entries(session.stages).map(([stage, ms]) => [stage, Math.round(ms * 10) / 10]);
   return {
     ...who(session),
+    ...place,
     protocol: session.protocol.name,
     tls: session.channel.tls?.version ?? "none",
     ...certificate(session),

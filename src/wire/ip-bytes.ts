@@ -14,6 +14,11 @@ export function asIpv6(bytes: Buffer): Buffer {
   return bytes.length === 4 ? Buffer.concat([MAPPED, bytes]) : bytes;
 }
 
+/** The four bytes of an IPv4 address that is written as an IPv6 one; of any other, the bytes that it has. */
+export function unmappedBytes(bytes: Buffer): Buffer {
+  return bytes.length === 16 && bytes.subarray(0, 12).equals(MAPPED) ? bytes.subarray(12) : bytes;
+}
+
 function ipv4Bytes(text: string): Buffer | undefined {
   const parts = text.split(".");
   if (parts.length !== 4 || !parts.every((part) => OCTET.test(part) && Number(part) < 256)) return undefined;

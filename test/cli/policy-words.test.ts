@@ -128,3 +128,22 @@ test("a user who is attacked reads at once that it does not concern him where he
   );
   assert.equal(quiet, "the name has signed in from this network lately");
 });
+
+test("a limit of none at all is told so, and for good", () => {
+  const abroad = { ...guesses, limit: "abroad", count: "logins", taken: 0, points: 0, next: "refuse" };
+  assert.deepEqual(lines({ country: "CN", asn: "AS64500", limits: [abroad] }), [
+    "from 203.0.113.5: a login would be refused, and always will be",
+    "the address is in CN (China), in AS64500",
+    "",
+    "limits",
+    "  abroad: none at all for ip=203.0.113.5; next: refused",
+  ]);
+});
+
+test("where an address is, is told as far as it is looked up", () => {
+  const told = (more: Partial<Told>) => lines({ ...more })[1];
+  assert.equal(told({ country: "unknown" }), "the address is in an unknown country");
+  assert.equal(told({ asn: "unknown" }), "the address is in an unknown AS");
+  assert.equal(told({ country: "NO" }), "the address is in NO (Norway)");
+  assert.equal(told({}), "");
+});

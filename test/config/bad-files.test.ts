@@ -219,8 +219,8 @@ const ROWS: Record<string, readonly Row[]> = {
     ["a store that is none", "policy: { store: ▸http://a }", "policy.store", /valid: memory/],
     ["a limit", limit("count: sessions, per: ip, limit: ▸5/m"), "policy.limits[0].limit", /NUMBER\/DURATION/],
     [
-      "a limit of none",
-      limit("count: sessions, per: ip, limit: ▸0"),
+      "a limit of less than none",
+      limit("count: sessions, per: ip, limit: ▸-1"),
       "policy.limits[0].limit",
       /NUMBER\/DURATION/,
     ],
@@ -234,13 +234,13 @@ const ROWS: Record<string, readonly Row[]> = {
       "what it is counted by",
       limit("count: sessions, per: ▸shoe size, limit: 5"),
       "policy.limits[0].per",
-      /ip, user, domain, listener, protocol, backend, or a list of them/,
+      /ip, user, domain, listener, protocol, backend, country, asn, or a list of them/,
     ],
     [
       "one of what it is counted by",
       limit("count: sessions, per: [ip, ▸shoe size], limit: 5"),
       "policy.limits[0].per[1]",
-      /found "shoe size"; valid: ip, user, domain, listener, protocol, backend\)/,
+      /found "shoe size"; valid: ip, user, domain, listener, protocol, backend, country, asn\)/,
     ],
     [
       "counted by nothing",

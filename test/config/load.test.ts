@@ -44,6 +44,7 @@ describe("what a short file leaves out has a good default", () => {
       mode: "enforce",
       exempt: ["127.0.0.0/8", "::1"],
       ipv6Prefix: 64,
+      geo: {},
     });
     assert.deepEqual(
       limits.map(({ count, per, limit, then }) => [count, per.join(), limit.points, limit.windowMs, then]),

@@ -78,13 +78,19 @@ describe("limits", () => {
     assert.deepEqual(parseLimit("20GiB/1d"), { points: 20 * 2 ** 30, windowMs: 86_400_000, inBytes: true });
   });
 
+  test("nothing is none at all, in any time", () => {
+    assert.deepEqual(parseLimit(0), { points: 0 });
+    assert.deepEqual(parseLimit("0/1h"), { points: 0, windowMs: 3_600_000 });
+  });
+
   for (const value of [
-    0,
     -1,
     1.5,
     Number.NaN,
     2 ** 60,
-    "0/1m",
+    "00",
+    "0B/1m",
+    "0/0s",
     "5/0s",
     "5/",
     "/1m",

@@ -6,7 +6,7 @@ import { type KeyPart, limitKey, networkOf, showKey, subjectOf } from "../../src
 import { facts } from "./engine-kit.ts";
 
 const keyOf = (per: readonly KeyPart[], more: Parameters<typeof facts>[0]) =>
-  limitKey(per, subjectOf(facts(more), networkOf(facts(more).ip, 64)));
+  limitKey(per, subjectOf(facts(more), { ip: networkOf(facts(more).ip, 64) }));
 
 test("an IPv4 address stands for itself", () => {
   assert.equal(networkOf("192.0.2.1", 64), "192.0.2.1");

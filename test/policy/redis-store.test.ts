@@ -55,6 +55,26 @@ for (const [what, bucket] of [
     assert.equal((await Promise.all(asked)).filter(Boolean).length, 10);
   });
 
+test("a bucket without a point lets nobody pass, and is counted where it is soft", async () => {
+  await redis.cli("flushall");
+  using store = new RedisStore(first.connection);
+  const none = guesses({ points: 0 });
+  const ban = { key: "ip=192.0.2.1", by: "guesses", ms: HOUR };
+  const answer = await store.take({ bans: [], buckets: [{ ...none, ban }] });
+  assert.ok(!("ban" in answer));
+  assert.deepEqual([answer.refused, answer.receipts], [true, []]);
+  assert.deepEqual(
+    answer.counts.map(({ taken, over }) => [taken, over]),
+    [[0, true]],
+  );
+  assert.deepEqual(answer.imposed, [{ key: ban.key, by: ban.by, ms: HOUR }]);
+  const soft = await store.take({ bans: [], buckets: [{ ...none, soft: true }] });
+  assert.ok(!("ban" in soft));
+  assert.deepEqual([soft.refused, soft.receipts.length, soft.counts[0]?.over], [false, 1, true]);
+  assert.equal(await passed(store, { bans: [], buckets: [seats(0)] }), false);
+  assert.equal((await store.look({ bans: [], buckets: [none] })).counts[0]?.over, true);
+});
+
 test("a question with a full bucket takes nothing from the others", async () => {
   await redis.cli("flushall");
   using store = new RedisStore(first.connection);
@@ -162,7 +182,7 @@ function fresh(imposed: readonly Imposed[], banned: ReadonlySet<string>): readon
 const KEY = fc.constantFrom("a", "b", "c");
 const BUCKET = fc.record({
   key: KEY,
-  points: fc.integer({ min: 1, max: 4 }),
+  points: fc.integer({ min: 0, max: 4 }),
   soft: fc.boolean(),
   cost: fc.integer({ min: 0, max: 2 }),
   kind: fc.constantFrom("seat", "window", "ofName"),

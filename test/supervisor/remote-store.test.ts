@@ -23,13 +23,15 @@ async function take(store: CounterStore, key: string): Promise<readonly Receipt[
 function joined(store: MemoryStore) {
   const desk = new StoreDesk(store);
   let messages = 0;
+  let answers = 0;
   const remote = new RemoteStore((calls) => {
     messages += 1;
-    void desk
-      .serve(deserialize(serialize(calls)))
-      .then((answers) => remote.answered(deserialize(serialize(answers))));
+    void desk.serve(deserialize(serialize(calls))).then((given) => {
+      answers += given.length;
+      remote.answered(deserialize(serialize(given)));
+    });
   });
-  return { desk, remote, store: remote.store, messages: () => messages };
+  return { desk, remote, store: remote.store, messages: () => messages, answers: () => answers };
 }
 
 test("a worker's limits are those of all, and what it gives back is everybody's", async () => {
@@ -53,6 +55,15 @@ test("all askings of one moment are one message", async () => {
     ["c"],
   );
   assert.equal(await store.unban("c", []), true);
+});
+
+test("giving back is one way: it takes effect before whatever is asked next, and nobody waits for it", async () => {
+  const { store, messages, answers } = joined(new MemoryStore());
+  const taken = await take(store, "alice");
+  const [, again] = await Promise.all([store.giveBack(taken), take(store, "alice")]);
+  assert.equal(again.length, 1);
+  assert.equal(messages(), 2);
+  assert.equal(answers(), 2);
 });
 
 test("what a dead worker held is free again, and only that", async () => {

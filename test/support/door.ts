@@ -19,7 +19,7 @@ export interface DoorOptions {
   readonly users: Readonly<Record<string, User>>;
   readonly backends: Readonly<Record<string, Peer>>;
   /** Further files beside postern.yaml. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Keys of single backends, beside those that follow from the peer. */
   readonly backendKeys?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Keys of both listeners. */

@@ -18,7 +18,7 @@ export interface GatewayOptions {
   /** users.yaml. */
   readonly users?: Readonly<Record<string, User>>;
   /** Further files, by name, beside postern.yaml. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   readonly name?: string;
   /** How many file descriptors each of its processes may have. */
   readonly descriptors?: number;

@@ -22,7 +22,7 @@ export interface SmtpDoorOptions {
   /** Domains that go to each backend, by its name, for mail from other servers. */
   readonly domains?: Readonly<Record<string, string | readonly string[]>>;
   /** Further files beside postern.yaml. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Keys of every backend, beside those that follow from the peer. */
   readonly backendKeys?: Readonly<Record<string, unknown>>;
   readonly listenerKeys?: Readonly<Record<string, unknown>>;

@@ -22,6 +22,7 @@ const REPLIES = {
     code: "UNAVAILABLE",
     text: "The mail server cannot be reached now; try again later",
   },
+  forbidden: { condition: "NO", code: "AUTHORIZATIONFAILED", text: "Not allowed from here" },
   tooManySessions: { condition: "NO", code: "LIMIT", text: "Too many sessions at once" },
   tooFast: { condition: "NO", code: "LIMIT", text: "Too many tries; wait before the next one" },
   banned: { condition: "BYE", text: "Too many failed tries from your network; try again later" },

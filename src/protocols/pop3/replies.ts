@@ -18,6 +18,7 @@ const REPLIES = {
     text: "No mail server is assigned to this account; ask your administrator",
   },
   unavailable: { code: "SYS/TEMP", text: "The mail server cannot be reached now; try again later" },
+  forbidden: { code: "AUTH", text: "Not allowed from here" },
   tooManySessions: { code: "IN-USE", text: "Too many sessions at once" },
   tooFast: { code: "LOGIN-DELAY", text: "Too many tries; wait before the next one" },
   banned: { code: "LOGIN-DELAY", text: "Too many failed tries from your network; try again later" },

@@ -21,6 +21,7 @@ const REPLIES = {
     code: "TRYLATER",
     text: "The mail server cannot be reached now; try again later",
   },
+  forbidden: { condition: "NO", text: "Not allowed from here" },
   tooManySessions: { condition: "NO", code: "TRYLATER", text: "Too many sessions at once" },
   tooFast: { condition: "NO", code: "TRYLATER", text: "Too many tries; wait before the next one" },
   banned: {

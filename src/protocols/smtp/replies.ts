@@ -20,6 +20,8 @@ const REPLIES = {
     login: "454 4.7.0 The mail server cannot be reached now; try again later",
     command: "451 4.4.1 The mail server cannot be reached now; try again later",
   },
+  // RFC 5321 3.1: 554 is also how a server greets whom it has nothing for.
+  forbidden: { login: "535 5.7.8 Not allowed from here", command: "554 5.7.1 Not allowed from here" },
   tooManySessions: {
     login: "454 4.7.0 Too many sessions at once",
     command: "421 4.7.0 Too many sessions at once",

@@ -10,6 +10,7 @@ const BEGINNINGS = {
   notAllowed: "a NO [AUTHORIZATIONFAILED] ",
   noRoute: "a NO [AUTHORIZATIONFAILED] ",
   unavailable: "a NO [UNAVAILABLE] ",
+  forbidden: "a NO [AUTHORIZATIONFAILED] ",
   tooManySessions: "a NO [LIMIT] ",
   tooFast: "a NO [LIMIT] ",
   banned: "* BYE ",

@@ -10,6 +10,7 @@ const BEGINNINGS = {
   notAllowed: "-ERR [AUTH] ",
   noRoute: "-ERR [SYS/PERM] ",
   unavailable: "-ERR [SYS/TEMP] ",
+  forbidden: "-ERR [AUTH] ",
   tooManySessions: "-ERR [IN-USE] ",
   tooFast: "-ERR [LOGIN-DELAY] ",
   banned: "-ERR [LOGIN-DELAY] ",

@@ -11,6 +11,7 @@ const BEGINNINGS = {
   notAllowed: 'NO "',
   noRoute: 'NO "',
   unavailable: 'NO (TRYLATER) "',
+  forbidden: 'NO "',
   tooManySessions: 'NO (TRYLATER) "',
   tooFast: 'NO (TRYLATER) "',
   banned: 'BYE (TRYLATER) "',
