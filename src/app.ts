@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { Events } from "./app/events-owner.ts";
 import { observePolicy, openCarrier, type Shared } from "./app/open-carrier.ts";
@@ -8,7 +8,7 @@ import { ownTls, type TlsOwner } from "./app/tls-owner.ts";
 import type { LoadResult } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import type { Bound } from "./listen/listener.ts";
-import type { BanKeeper } from "./policy/store/ban-keeper.ts";
+import type { Keeper } from "./policy/store/keeper.ts";
 import { alone } from "./supervisor/alone.ts";
 import type { Predecessor } from "./supervisor/heir.ts";
 import { newsDesk } from "./supervisor/news.ts";
@@ -64,7 +64,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
   let tls: TlsOwner | undefined;
   let desk: PolicyDesk | undefined;
   let port: PolicyPort | undefined;
-  let bans: BanKeeper | undefined;
+  let keeper: Keeper | undefined;
   let events: Events | undefined;
   const supervisor = await Supervisor.start(config, log, {
     apart: processes !== undefined,
@@ -75,8 +75,8 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       const { metrics } = options;
       const news = newsDesk(log);
       const opened = await openStore(config, log, metrics, opening);
-      const { isAlone, sharing, keeper } = opened;
-      bans = keeper;
+      const { isAlone, sharing, secret } = opened;
+      keeper = opened.keeper;
       events = opening.use(openEvents(config, opened, log, metrics, predecessor !== undefined));
       const { store } = events;
       tls = opening.use(await ownTls(config, log, metrics, sharing));
@@ -90,7 +90,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
       );
       const shared = {
         store,
-        secret: commonSecret(config),
+        secret: commonSecret(config, secret),
         backend: backendNews(log),
         news,
         offers: new Offers(),
@@ -107,21 +107,21 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
     async reloaded(next) {
       desk?.change(next);
       events?.change(next);
-      bans?.moveTo(next.dataDir);
+      keeper?.moveTo(next.dataDir);
       await Promise.all([port?.change(next), tls?.change(next)]);
     },
     async standBack() {
-      await Promise.all([tls?.pause(), bans?.flush()]);
+      await Promise.all([tls?.pause(), keeper?.flush()]);
     },
     async handOver() {
-      await Promise.all([bans?.pause(), events?.pause()]);
+      await Promise.all([keeper?.pause(), events?.pause()]);
     },
     async inherit() {
-      await bans?.read();
+      await keeper?.read();
       events?.goOn();
     },
     goOn() {
-      bans?.goOn();
+      keeper?.goOn();
       events?.goOn();
       return tls?.renew();
     },
@@ -153,10 +153,14 @@ function openEvents(...given: ConstructorParameters<typeof Events>): Events {
   }
 }
 
-/** What fingerprints of passwords and decoys are made with: the same in all processes, and in all gateways of one Redis. */
-function commonSecret({ clusterSecret }: Config): Uint8Array {
-  if (clusterSecret === undefined) return randomBytes(32);
-  return createHmac("sha256", clusterSecret).update("fingerprints and decoys").digest();
+/**
+ * What fingerprints of passwords and decoys are made with: the same in all processes, in all gateways of one Redis, and
+ * after a restart where what was counted by it is there again.
+ */
+function commonSecret({ clusterSecret }: Config, kept: Uint8Array): Uint8Array {
+  return createHmac("sha256", clusterSecret ?? kept)
+    .update("fingerprints and decoys")
+    .digest();
 }
 
 /** One line for each change, whoever of many saw it first. */

@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import type { Config } from "../config/schema.ts";
-import { BanKeeper, type BanKeeperObserver } from "../policy/store/ban-keeper.ts";
 import { FailoverStore } from "../policy/store/failover.ts";
+import { bansOf, countersOf, Keeper } from "../policy/store/keeper.ts";
+import type { KeeperObserver } from "../policy/store/kept-file.ts";
 import { MemoryStore } from "../policy/store/memory.ts";
 import { RedisStore } from "../policy/store/redis.ts";
 import type { Ban, CounterStore } from "../policy/store/store.ts";
@@ -17,8 +19,10 @@ export interface OpenStore {
   /** Whether several gateways share it, and it is away. */
   readonly isAlone: () => boolean;
   readonly sharing?: Sharing;
-  /** Where its bans would end with the process. */
-  readonly keeper?: BanKeeper;
+  /** Where it would end with the process: what keeps it. */
+  readonly keeper?: Keeper;
+  /** Known to this process and, where the store is kept, to those after it. */
+  readonly secret: Uint8Array;
 }
 
 /** Where limits are counted, and what several gateways share by it where they have a secret for that. */
@@ -31,8 +35,9 @@ export async function openStore(
   if (store === "memory") {
     metrics.storeUp.set(1);
     const memory = new MemoryStore();
-    const keeper = rooms.use(await BanKeeper.open(dataDir, memory, watchBans(log)));
-    return { store: memory, bans: () => memory.bans(), isAlone: () => false, keeper };
+    const things = [bansOf(memory), countersOf(memory)];
+    const keeper = rooms.use(await Keeper.open(dataDir, things, watchKeeper(log)));
+    return { store: memory, bans: () => memory.bans(), isAlone: () => false, keeper, secret: memory.secret };
   }
   let failover: FailoverStore | undefined;
   let alone = false;
@@ -48,17 +53,21 @@ export async function openStore(
   rooms.use(connection);
   const shared = rooms.use(new RedisStore(connection));
   failover = new FailoverStore(shared, onStoreFailure);
-  const opened = { store: failover, bans: () => shared.bans(), isAlone: () => alone };
+  const opened = {
+    ...{ store: failover, bans: () => shared.bans(), isAlone: () => alone },
+    secret: randomBytes(32),
+  };
   if (clusterSecret === undefined) return opened;
   return { ...opened, sharing: openSharing(connection, clusterSecret, tellOfForeign(log)) };
 }
 
-function watchBans(log: Logger): BanKeeperObserver {
+function watchKeeper(log: Logger): KeeperObserver {
   return {
-    notWritten: (path, reason) =>
-      log.error({ path, reason }, "bans cannot be kept: a restart would forget them"),
-    written: (path) => log.info({ path }, "bans are kept again"),
-    ignored: (path, reason) => log.error({ path, reason }, "the file of bans is broken, and ignored"),
+    notWritten: (what, path, reason) =>
+      log.error({ path, reason }, `${what} cannot be kept: a restart would forget them`),
+    written: (what, path) => log.info({ path }, `${what} are kept again`),
+    ignored: (what, path, reason) =>
+      log.error({ path, reason }, `the file of ${what} is broken, and ignored`),
   };
 }
 

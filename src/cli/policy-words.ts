@@ -18,6 +18,10 @@ export interface ToldLimit {
   readonly windowMs?: number;
   readonly endsInMs?: number;
   readonly next: string;
+  readonly delayMs?: number;
+  readonly rate?: number;
+  readonly banMs?: number;
+  readonly sparesKnown?: boolean;
 }
 
 /** What `/api/v1/explain` answers. */
@@ -44,15 +48,7 @@ const MATTERS: Readonly<Record<string, string>> = {
   bytesIn: "a login",
   bytesOut: "a login",
 };
-const NEXT: Readonly<Record<string, string>> = {
-  refuse: "would be refused",
-  ban: "would be refused, and leads to a ban",
-  delay: "would have to wait",
-  throttle: "bytes would be slowed down",
-  alert: "somebody is told",
-  observe: "would be refused if the limit were enforced",
-  "passed over": "passed over: this network is known for the name",
-};
+const PASSED_OVER = "passed over: known network";
 const TIMES = ["first", "second", "third", "fourth", "fifth"];
 const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
 const ORDINAL = new Intl.PluralRules("en", { type: "ordinal" });
@@ -70,7 +66,7 @@ export function wordsFor(
   return [
     `${name}: ${verdict(told)}`,
     ...place(told),
-    ...(whom.ip !== undefined && whom.user !== undefined ? [network(told.knownNetwork)] : []),
+    ...(whom.ip !== undefined && whom.user !== undefined ? [network(told)] : []),
     ...(bans.length > 0 ? ["", "bans", ...bans.map((ban) => `  ${banWords(ban, now)}`)] : []),
     "",
     limits.length > 0 ? "limits" : "no limit counts this",
@@ -85,7 +81,7 @@ export function wordsFor(
 export function banWords({ key, by, leftMs, times, passedOver }: ToldBan, now: Date): string {
   const repeat =
     times > 1 ? `, ${TIMES[times - 1] ?? `${times}${ENDINGS[ORDINAL.select(times)] ?? "th"}`} time` : "";
-  const spared = passedOver ? "; passed over: this network is known for the name" : "";
+  const spared = passedOver ? `; ${PASSED_OVER}` : "";
   return `${key}: banned by ${by} until ${clock(leftMs, now)} (${inTime(roughly(leftMs))} left)${repeat}${spared}`;
 }
 
@@ -127,7 +123,23 @@ function verdict({ exempt, bans, limits }: Told): string {
     const what = [...new Set(full.map(({ count }) => MATTERS[count] ?? count))].join(", ");
     return `${what} would be refused${until(full)}`;
   }
-  return limits.some(({ next }) => next === "delay") ? "would be let in, after a delay" : "would be let in";
+  const how = [delay(limits), wrongOne(limits)].filter((words) => words !== undefined);
+  return ["would be let in", ...how].join(", ");
+}
+
+/** Delays pass side by side. */
+function delay(limits: readonly ToldLimit[]): string | undefined {
+  const longest = Math.max(0, ...limits.map(({ delayMs = 0 }) => delayMs));
+  return longest > 0 ? `after a delay of ${inTime(longest)}` : undefined;
+}
+
+function wrongOne(limits: readonly ToldLimit[]): string | undefined {
+  const longest = Math.max(0, ...limits.filter(isLastGuess).map(({ banMs = 0 }) => banMs));
+  return longest > 0 ? `but the next wrong password bans for ${inTime(longest)}` : undefined;
+}
+
+function isLastGuess({ count, next, banMs }: ToldLimit): boolean {
+  return count === "authFailures" && next === "allow" && banMs !== undefined;
 }
 
 function until(full: readonly ToldLimit[]): string {
@@ -151,19 +163,51 @@ function inWords(country: string): string {
   return name === undefined || name === country ? country : `${country} (${name})`;
 }
 
-function network(known: boolean): string {
-  return known
-    ? "the name has signed in from this network lately"
-    : "the name has not signed in from this network lately";
+function network({ knownNetwork, bans, limits }: Told): string {
+  if (!knownNetwork) return "the name has not signed in from this network lately";
+  const isSpared = bans.some(({ passedOver }) => passedOver) || limits.some(isAttacked);
+  const attack = isSpared ? ": what others guess at it elsewhere is passed over here" : "";
+  return `the name has signed in from this network lately${attack}`;
 }
 
-function limitWords({ limit, count, key, taken, points, windowMs, endsInMs, next }: ToldLimit): string {
-  const then = NEXT[next] === undefined ? "" : `; ${NEXT[next]}`;
-  if (points === 0) return `${limit}: none at all for ${key}${then}`;
+function isAttacked({ next, taken, points }: ToldLimit): boolean {
+  return next === "passed over" && taken >= points;
+}
+
+function limitWords(limit: ToldLimit): string {
+  const { count, key, taken, points, windowMs, endsInMs } = limit;
+  const then = nextWords(limit) && `; ${nextWords(limit)}`;
+  if (points === 0) return `${limit.limit}: none at all for ${key}${then}`;
   const amount = count.startsWith("bytes") ? size : String;
   const time = windowMs === undefined ? "at once" : `in ${inTime(windowMs)}`;
   const anew = endsInMs === undefined ? "" : `, begins anew in ${inTime(roughly(endsInMs))}`;
-  return `${limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
+  return `${limit.limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
+}
+
+/** What the next one leads to; nothing where it is nothing. */
+function nextWords(limit: ToldLimit): string {
+  const { next, delayMs = 0, rate = 0, banMs = 0, sparesKnown } = limit;
+  if (isLastGuess(limit)) return `next: the next wrong password bans for ${inTime(banMs)}`;
+  switch (next) {
+    case "allow":
+      return "";
+    case "refuse":
+      return `next: refused${sparesKnown ? ", but not from networks that the name is known from" : ""}`;
+    case "ban":
+      return `next: refused, and banned for ${inTime(banMs)}`;
+    case "delay":
+      return `next: delay ${inTime(delayMs)}`;
+    case "throttle":
+      return `next: slowed down to ${size(rate)} a second`;
+    case "alert":
+      return "next: somebody is told";
+    case "observe":
+      return "next: refused if the limit were enforced";
+    case "passed over":
+      return PASSED_OVER;
+    default:
+      return `next: ${next}`;
+  }
 }
 
 /** Nobody wants milliseconds beside seconds. */

@@ -1,8 +1,8 @@
 import type { Asked } from "./asking.ts";
 import type { Place } from "./geo/places.ts";
-import type { Deed, Limit } from "./limit.ts";
+import type { Deed, Limit, Rule } from "./limit.ts";
 import { showKey } from "./limit-key.ts";
-import type { Ban, Standing } from "./store/store.ts";
+import type { Ban, Look, Standing } from "./store/store.ts";
 
 /** How one limit stands for somebody. */
 export interface LimitStanding {
@@ -18,6 +18,14 @@ export interface LimitStanding {
   readonly endsInMs?: number;
   /** What the next one would lead to; "passed over": the network is one that the name is known to use. */
   readonly next: "allow" | "passed over" | Deed;
+  /** How long the next one would have to wait, where it would. */
+  readonly delayMs?: number;
+  /** Bytes a second, where they would be slowed down. */
+  readonly rate?: number;
+  /** How long the next one would ban for, where it would; of guesses, the next wrong one. */
+  readonly banMs?: number;
+  /** It is passed over for networks that the name is known to use. */
+  readonly sparesKnown?: true;
 }
 
 /** A ban, and whether it lets somebody through because the network is one that the name is known to use. */
@@ -56,18 +64,38 @@ export function explain(
       ...(known && spares.has(ban.by) && { passedOver: true as const }),
     })),
     limits: rules.map((rule, at) => {
-      const { name, count, points, windowMs, ofName, deed } = rule;
-      const { taken, leftMs, over } = counts[at] ?? { taken: 0, leftMs: undefined, over: false };
+      const look = counts[at] ?? { taken: 0, leftMs: undefined, over: false };
       return {
-        limit: name,
-        count,
-        key: showKey(whom[at] ?? ""),
-        taken,
-        points,
-        ...(windowMs !== undefined && { windowMs }),
-        ...(leftMs !== undefined && taken > 0 && { endsInMs: leftMs }),
-        next: exempt || !(over || (ofName && known)) ? "allow" : over ? deed : "passed over",
+        ...standingOf(rule, whom[at] ?? "", look),
+        ...(exempt ? { next: "allow" } : whatNext(rule, look, known)),
       };
     }),
   };
+}
+
+function standingOf(
+  { name, count, points, windowMs, ofName }: Rule,
+  whom: string,
+  { taken, leftMs }: Look,
+): Omit<LimitStanding, keyof Next> {
+  return {
+    ...{ limit: name, count, key: showKey(whom), taken, points },
+    ...(windowMs !== undefined && { windowMs }),
+    ...(leftMs !== undefined && taken > 0 && { endsInMs: leftMs }),
+    ...(ofName && { sparesKnown: true as const }),
+  };
+}
+
+type Next = Pick<LimitStanding, "next" | "delayMs" | "rate" | "banMs">;
+
+function whatNext({ count, points, ofName, deed, delayMs, rate }: Rule, look: Look, known: boolean): Next {
+  const { taken, over, banMs } = look;
+  if (ofName && known) return { next: "passed over" };
+  const isGuess = count === "authFailures";
+  // The last guess that a limit allows is what bans; one beyond it is not looked at, so it may be right.
+  if (!over)
+    return { next: "allow", ...(isGuess && banMs !== undefined && taken + 1 >= points && { banMs }) };
+  if (deed === "ban")
+    return isGuess ? { next: "refuse" } : { next: deed, ...(banMs !== undefined && { banMs }) };
+  return { next: deed, ...(deed === "delay" && { delayMs }), ...(deed === "throttle" && { rate }) };
 }

@@ -14,6 +14,9 @@ const AFTER_CREDENTIAL: ReadonlySet<Stage> = new Set([
   "signingIn",
 ]);
 
+/** Names that a client chose stand in reasons, too: of limits and of backends that repeat them. */
+const REASON = 1_000;
+
 /** Where a client is, as far as anybody looks. */
 interface Place {
   readonly country?: string;
@@ -45,7 +48,7 @@ export function createRecorder(
         {
           ...who(session),
           kind: refusal.kind,
-          reason: refusal.detail,
+          reason: printable(refusal.detail, REASON),
           ...(cause instanceof Error && "code" in cause && { code: cause.code }),
         },
         "refused",
@@ -61,7 +64,10 @@ export function createRecorder(
     refusedMail(session, kind, detail) {
       metrics.refusals.inc({ kind });
       session.refusals += 1;
-      log[session.refusals > 1 ? "debug" : "info"]({ ...who(session), kind, reason: detail }, "refused");
+      log[session.refusals > 1 ? "debug" : "info"](
+        { ...who(session), kind, reason: printable(detail, REASON) },
+        "refused",
+      );
     },
     delivered(session, accepted) {
       if (accepted) session.messages += 1;

@@ -49,7 +49,17 @@ test("the first line says what would happen, whatever stands below", () => {
     verdict({ limits: [open] }) ?? "",
     /: a login would be refused, until one of those inside leaves$/,
   );
-  assert.match(verdict({ limits: [{ ...full, next: "delay" }] }) ?? "", /: would be let in, after a delay$/);
+  const slow = { ...full, next: "delay", delayMs: 5_000 };
+  assert.match(verdict({ limits: [slow] }) ?? "", /: would be let in, after a delay of 5s$/);
+  const last = { ...guesses, banMs: 15 * MINUTE };
+  assert.match(
+    verdict({ limits: [last] }) ?? "",
+    /: would be let in, but the next wrong password bans for 15m$/,
+  );
+  assert.match(
+    verdict({ limits: [slow, last] }) ?? "",
+    /: would be let in, after a delay of 5s, but the next wrong password bans for 15m$/,
+  );
   assert.match(verdict({ limits: [{ ...full, next: "observe" }] }) ?? "", /: would be let in$/);
   assert.match(
     verdict({ exempt: true, bans: [ban], limits: [full] }) ?? "",
@@ -63,13 +73,60 @@ test("a ban that lets a known network through refuses nobody there", () => {
     { user: "bob", ip: "203.0.113.5" },
   );
   assert.equal(first, "bob from 203.0.113.5: would be let in");
-  assert.equal(known, "the name has signed in from this network lately");
-  assert.match(told ?? "", /; passed over: this network is known for the name$/);
+  assert.equal(
+    known,
+    "the name has signed in from this network lately: what others guess at it elsewhere is passed over here",
+  );
+  assert.match(told ?? "", /; passed over: known network$/);
 });
 
 test("bytes are told in units that people read", () => {
   const limit = { ...guesses, limit: "down", count: "bytesOut", taken: 1_610_612_736, points: 20 * 2 ** 30 };
   assert.match(lines({ limits: [limit] }).at(-1) ?? "", /^ {2}down: 1\.5GiB of 20GiB in 10m for /);
+});
+
+test("what the next one leads to stands behind each limit", () => {
+  const next = (more: Partial<ToldLimit>) =>
+    /begins anew in 4m 12s(?:; (.*))?$/.exec(lines({ limits: [{ ...guesses, ...more }] }).at(-1) ?? "")?.[1];
+  assert.equal(next({}), undefined);
+  assert.equal(next({ next: "delay", delayMs: 5_000 }), "next: delay 5s");
+  assert.equal(next({ banMs: 30 * MINUTE }), "next: the next wrong password bans for 30m");
+  assert.equal(next({ next: "refuse" }), "next: refused");
+  assert.equal(
+    next({ next: "refuse", sparesKnown: true }),
+    "next: refused, but not from networks that the name is known from",
+  );
+  assert.equal(next({ count: "logins", next: "ban", banMs: MINUTE }), "next: refused, and banned for 1m");
+  assert.equal(next({ count: "logins", next: "observe" }), "next: refused if the limit were enforced");
+  assert.equal(
+    next({ count: "bytesOut", next: "throttle", rate: 2 ** 20 }),
+    "next: slowed down to 1MiB a second",
+  );
+  assert.equal(next({ next: "passed over", sparesKnown: true }), "passed over: known network");
+  assert.equal(next({ next: "something new" }), "next: something new");
+});
+
+test("a user who is attacked reads at once that it does not concern him where he is known", () => {
+  const attacked = {
+    ...guesses,
+    limit: "attacked",
+    key: "user=bob",
+    taken: 50,
+    points: 50,
+    sparesKnown: true,
+  };
+  const who = { user: "bob", ip: "203.0.113.5" };
+  const [first, known] = lines({ knownNetwork: true, limits: [{ ...attacked, next: "passed over" }] }, who);
+  assert.equal(first, "bob from 203.0.113.5: would be let in");
+  assert.match(known ?? "", /: what others guess at it elsewhere is passed over here$/);
+  const [refused, stranger] = lines({ limits: [{ ...attacked, next: "refuse" }] }, who);
+  assert.match(refused ?? "", /: a login would be refused for 4m 12s more$/);
+  assert.equal(stranger, "the name has not signed in from this network lately");
+  const [, quiet] = lines(
+    { knownNetwork: true, limits: [{ ...attacked, taken: 3, next: "passed over" }] },
+    who,
+  );
+  assert.equal(quiet, "the name has signed in from this network lately");
 });
 
 test("a limit of none at all is told so, and for good", () => {
@@ -79,7 +136,7 @@ test("a limit of none at all is told so, and for good", () => {
     "the address is in CN (China), in AS64500",
     "",
     "limits",
-    "  abroad: none at all for ip=203.0.113.5; would be refused",
+    "  abroad: none at all for ip=203.0.113.5; next: refused",
   ]);
 });
 

@@ -66,6 +66,7 @@ test("everything that limits would do now is told, with key, counter and time le
       windowMs: 600_000,
       endsInMs: 590_000,
       next: "allow",
+      banMs: 3_600_000,
     },
     {
       limit: "slow",
@@ -76,6 +77,7 @@ test("everything that limits would do now is told, with key, counter and time le
       windowMs: 600_000,
       endsInMs: 590_000,
       next: "delay",
+      delayMs: 1,
     },
     { limit: "open", count: "sessions", key: "user=alice", taken: 1, points: 1, next: "refuse" },
     {
@@ -102,6 +104,51 @@ test("bans are told with who imposed them, how often, and until when", async () 
     { key: "ip=192.0.2.1", by: "guesses", leftMs: 7_199_500, times: 2 },
     { key: "user=alice", by: "operator", leftMs: 500, times: 1 },
   ]);
+});
+
+test("how long the next ban would be grows as bans do, and a full limit of guesses only refuses", async () => {
+  const { policy, clock } = engine(LIMITS);
+  const guesses = async (ip = alice.ip) => {
+    const { limits } = await policy.explain({ ip });
+    const { next, banMs } = limits.find(({ limit }) => limit === "guesses") ?? {};
+    return { next, banMs };
+  };
+  await guess(policy, alice);
+  assert.deepEqual(await guesses(), { next: "allow", banMs: 3_600_000 });
+  await guess(policy, alice);
+  assert.deepEqual(await guesses(), { next: "refuse", banMs: undefined });
+  clock.pass(3_600_000);
+  assert.deepEqual(await guesses(), { next: "allow", banMs: undefined });
+  await guess(policy, alice);
+  assert.deepEqual(await guesses(), { next: "allow", banMs: 7_200_000 });
+  await guess(policy, alice);
+  assert.equal((await policy.explain(alice)).bans[0]?.leftMs, 7_200_000);
+  assert.deepEqual(await guesses("192.0.2.9"), { next: "allow", banMs: undefined });
+});
+
+test("whoever is banned by the next connection hears so, and by how much bytes would be slowed down", async () => {
+  const { policy } = engine([
+    { ...LIMITS[0], then: { ban: 60_000 } },
+    {
+      name: "down",
+      count: "bytesOut",
+      per: ["ip"],
+      limit: { points: 1, windowMs: 60_000 },
+      then: { throttle: 1_024 },
+    },
+  ]);
+  const session = { facts: alice, bytes: { in: 0, out: 0 }, stage: "relaying", stop() {}, slow() {} };
+  policy.watch(session, false);
+  session.bytes.out = 5;
+  policy.meter(session);
+  for (let times = 0; times < 2; times += 1) await policy.connection(alice);
+  const told = (await policy.explain(alice)).limits.map(({ next, banMs, rate }) => ({ next, banMs, rate }));
+  assert.deepEqual(told, [
+    { next: "ban", banMs: 60_000, rate: undefined },
+    { next: "throttle", banMs: undefined, rate: 1_024 },
+  ]);
+  assert.equal(await said(policy.connection(alice)), "tooFast");
+  assert.equal((await policy.explain(alice)).bans[0]?.leftMs, 60_000);
 });
 
 test("what is not known is not told, and what nobody asked about fits", async () => {
@@ -147,6 +194,8 @@ test("a ban that spares known networks is told as passed over there, and nowhere
   await guess(policy, elsewhere);
   const passed = async (who: typeof alice) =>
     (await policy.explain(who)).bans.map(({ passedOver }) => passedOver);
+  const [limit] = (await policy.explain(alice)).limits;
+  assert.deepEqual([limit?.next, limit?.sparesKnown, limit?.banMs], ["passed over", true, undefined]);
   assert.deepEqual(await passed(alice), [true]);
   assert.equal(await said(policy.attempt(alice)), "yes");
   assert.deepEqual(await passed(elsewhere), [undefined]);

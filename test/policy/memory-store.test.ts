@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MemoryStore } from "../../src/policy/store/memory.ts";
 import { engine, facts, guess, said } from "./engine-kit.ts";
 
 const guesses = {
@@ -50,6 +51,23 @@ for (const offenders of [1, 20, 100]) {
     assert.equal(forgotten, 0);
   });
 }
+
+test("a million strangers, with new names each, take no more room than there is and push out no offender", async () => {
+  const store = new MemoryStore(() => 1_000);
+  const ask = (bucket: { key: string; points: number }) =>
+    store.take({ bans: [], buckets: [{ ...bucket, windowMs: 600_000, soft: false }] });
+  const offenders = Array.from({ length: 100 }, (_, number) => ({ key: `offender ${number}`, points: 5 }));
+  for (const one of offenders) for (let tries = 0; tries < 5; tries += 1) await ask(one);
+  for (let number = 0; number < 1_200_000; number += 1) {
+    await ask({ key: `stranger ${number}`, points: 5 });
+    // They go on meanwhile, as offenders do, and are refused.
+    if (number % 12_000 === 0)
+      await ask(offenders[(number / 12_000) % 100] as { key: string; points: number });
+  }
+  assert.ok(store.size <= 1_000_000, `${store.size} keys`);
+  const answers = await Promise.all(offenders.map(ask));
+  assert.equal(answers.filter((answer) => !("ban" in answer) && answer.refused).length, 100);
+});
 
 test("windows that are over make room first", async () => {
   const { policy, clock, store } = engine([guesses], { maxKeys: 10 });

@@ -254,8 +254,8 @@ test("whatever is asked and settled, Redis answers as memory does", async () => 
         const [there, here] = [await model.look(question), await store.look(question)];
         assert.equal(here.known, there.known);
         assert.deepEqual(
-          here.counts.map(({ taken, over }) => [taken, over]),
-          there.counts.map(({ taken, over }) => [taken, over]),
+          here.counts.map(({ taken, over, banMs }) => [taken, over, banMs]),
+          there.counts.map(({ taken, over, banMs }) => [taken, over, banMs]),
         );
         assert.deepEqual(
           here.bans.map(({ key }) => key),

@@ -26,6 +26,8 @@ export interface DoorOptions {
   readonly listenerKeys?: Readonly<Record<string, unknown>>;
   /** How many file descriptors each of the gateway's processes may have. */
   readonly descriptors?: number;
+  /** Of the gateway, beside that of the tests. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Everything else of postern.yaml. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -64,6 +66,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const gateway = await startGateway({
     users: options.users,
     ...(options.descriptors !== undefined && { descriptors: options.descriptors }),
+    ...(options.env && { env: options.env }),
     files: {
       "door.pem": own.cert,
       "door.key": own.key,

@@ -54,11 +54,10 @@ export class BanList {
     return this.among(this.#entries.keys(), now);
   }
 
-  impose({ key, by, ms, upToMs = ms, sparesKnown = false }: Sentence, now: number): Imposed | undefined {
+  impose(sentence: Sentence, now: number): Imposed | undefined {
+    const { key, by, ms, upToMs = ms, sparesKnown = false } = sentence;
+    const { times, length } = this.weigh(sentence, now);
     const last = this.#entries.get(key);
-    const repeated = last !== undefined && last.forgetAt > now;
-    const times = !repeated ? 1 : last.until > now ? last.times : last.times + 1;
-    const length = Math.min(ms * 2 ** (times - 1), Math.max(upToMs, ms));
     const until = now + length;
     if (last && last.until >= until) return undefined;
     this.#entries.delete(key);
@@ -67,6 +66,17 @@ export class BanList {
     this.#changes += 1;
     if (this.#entries.size > this.#maxKeys) this.#makeRoom(now);
     return { key, by, ms: length, times };
+  }
+
+  /** What a sentence comes to now: how often it was then, and how long it is. */
+  weigh(
+    { key, ms, upToMs = ms }: Sentence,
+    now: number,
+  ): { readonly times: number; readonly length: number } {
+    const last = this.#entries.get(key);
+    const repeated = last !== undefined && last.forgetAt > now;
+    const times = !repeated ? 1 : last.until > now ? last.times : last.times + 1;
+    return { times, length: Math.min(ms * 2 ** (times - 1), Math.max(upToMs, ms)) };
   }
 
   /** Whether it held. */

@@ -1,5 +1,5 @@
-import { type Digest, Digests } from "./digests.ts";
-import { Slots } from "./slots.ts";
+import { Digests } from "./digests.ts";
+import { Parts } from "./parts.ts";
 import type { Bucket } from "./store.ts";
 
 export interface Reading {
@@ -12,37 +12,41 @@ const NOTHING: Reading = { taken: 0, endsAt: 0 };
 const FOREVER = Number.POSITIVE_INFINITY;
 /** Seats have no windows, and so they have one. */
 const SEATS = 1;
-/** A table that large is cut in parts: none of them takes long to grow. */
-const LARGE = 65_536;
-const PARTS = 16;
-
+/** Windows up to this length are over before a restart is, and no reason to write anything. */
+const BRIEF = 60_000;
 /**
  * Fixed windows that begin with their first point. Beyond `maxKeys` of them, those that are far from full make room.
  * Written here and not taken from rate-limiter-flexible: its memory store holds one timer a key, has no bound on keys
  * and no clock to inject; its Redis stores fit later.
  */
 export class Counters {
-  readonly #windowed: readonly Slots[];
+  /** The windows; seats end with the process. */
+  readonly parts: Parts;
   /** As many as there are open sessions; they are never evicted, because nobody could give them back. */
   readonly #seats = new Map<string, number>();
 
   readonly #digests: Digests;
+  #changes = 0;
 
   constructor(maxKeys: number, digests: Digests = new Digests()) {
     this.#digests = digests;
-    const parts = maxKeys < LARGE ? 1 : PARTS;
-    this.#windowed = Array.from({ length: parts }, () => new Slots(Math.floor(maxKeys / parts)));
+    this.parts = new Parts(maxKeys);
   }
 
   get size(): number {
-    return this.#windowed.reduce((sum, { size }) => sum + size, this.#seats.size);
+    return this.parts.size + this.#seats.size;
+  }
+
+  /** Another number whenever a window that is worth keeping holds more or less than before. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** What the bucket holds in the window that lasts now. */
   read(bucket: Bucket, now: number): Reading {
     if (bucket.windowMs === undefined) return { taken: this.#seats.get(bucket.key) ?? 0, endsAt: FOREVER };
     const digest = this.#digests.of(bucket.key);
-    const slots = this.#slotsOf(digest);
+    const slots = this.parts.of(digest);
     const slot = slots.find(digest);
     if (slot < 0 || slots.endsAt(slot) <= now) return NOTHING;
     return { taken: slots.taken(slot), endsAt: slots.endsAt(slot) };
@@ -55,11 +59,12 @@ export class Counters {
       this.#seats.set(key, (this.#seats.get(key) ?? 0) + points);
       return SEATS;
     }
+    if (windowMs > BRIEF) this.#changes += 1;
     const digest = this.#digests.of(key);
-    const slots = this.#slotsOf(digest);
+    const slots = this.parts.of(digest);
     let slot = slots.find(digest);
     if (slot < 0 || slots.endsAt(slot) <= now) {
-      slots.reserve(Math.ceil(this.#seats.size / this.#windowed.length));
+      slots.reserve(Math.ceil(this.#seats.size / this.parts.count));
       slot = slots.open(digest, now + windowMs, now);
     }
     slots.add(slot, points, undecided ? points : 0);
@@ -74,8 +79,9 @@ export class Counters {
       else this.#seats.delete(key);
       return;
     }
+    if (windowMs > BRIEF) this.#changes += 1;
     const digest = this.#digests.of(key);
-    const slots = this.#slotsOf(digest);
+    const slots = this.parts.of(digest);
     const slot = slots.find(digest);
     if (slot < 0 || slots.windowOf(slot) !== window) return;
     slots.add(slot, -points, undecided ? -points : 0);
@@ -83,11 +89,11 @@ export class Counters {
   }
 
   /** Makes undecided points of one window final; returns how many of it are, or undefined where it is over. */
-  decide({ key }: Bucket, window: number, points: number): number | undefined {
+  decide({ key }: Bucket, window: number, points: number, now: number): number | undefined {
     const digest = this.#digests.of(key);
-    const slots = this.#slotsOf(digest);
+    const slots = this.parts.of(digest);
     const slot = slots.find(digest);
-    if (slot < 0 || slots.windowOf(slot) !== window) return undefined;
+    if (slot < 0 || slots.windowOf(slot) !== window || slots.endsAt(slot) <= now) return undefined;
     slots.add(slot, 0, -points);
     return slots.taken(slot) - slots.undecided(slot);
   }
@@ -95,12 +101,10 @@ export class Counters {
   /** Seats stay: whoever sits there gives them back. */
   forget(key: string): void {
     const digest = this.#digests.of(key);
-    const slots = this.#slotsOf(digest);
+    const slots = this.parts.of(digest);
     const slot = slots.find(digest);
-    if (slot >= 0) slots.free(slot);
-  }
-
-  #slotsOf({ low }: Digest): Slots {
-    return this.#windowed[low % this.#windowed.length] as Slots;
+    if (slot < 0) return;
+    slots.free(slot);
+    this.#changes += 1;
   }
 }

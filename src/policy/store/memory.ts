@@ -1,4 +1,5 @@
 import { BanList } from "./ban-list.ts";
+import type { KeptRows } from "./counter-file.ts";
 import { Counters, type Reading } from "./counters.ts";
 import { Digests } from "./digests.ts";
 import { Remembered } from "./remembered.ts";
@@ -53,6 +54,8 @@ export class MemoryStore implements CounterStore {
   readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
   readonly #different = new Remembered(DIFFERENT, this.#digests);
   readonly #now: () => number;
+  /** What outlives the process, in the order of the file. */
+  readonly #tables: readonly (Counters | Remembered)[];
 
   /** `now`: milliseconds of a clock that never goes back. */
   constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
@@ -61,6 +64,7 @@ export class MemoryStore implements CounterStore {
     this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
+    this.#tables = [this.#counters, this.#decoys, this.#networks, this.#wrong, this.#wrongOfStrangers];
   }
 
   /** Keys held, of counters and bans. */
@@ -124,6 +128,7 @@ export class MemoryStore implements CounterStore {
     const counts = buckets.map((bucket) => ({
       ...this.#count(bucket, known, now),
       taken: this.#counters.read(bucket, now).taken,
+      ...(bucket.ban && { banMs: this.#bans.weigh(bucket.ban, now).length }),
     }));
     return { bans: this.#bans.among(bans, now), counts, known };
   }
@@ -152,6 +157,35 @@ export class MemoryStore implements CounterStore {
 
   restoreBans(kept: readonly KeptBan[]): void {
     this.#bans.restore(kept, this.#now());
+  }
+
+  /** What keys are counted by, and what is made of it: known to this process and to those after it. */
+  get secret(): Uint8Array {
+    return this.#digests.secret;
+  }
+
+  /** Another number whenever there is something to keep that was not there before; the secret is, from the start. */
+  get counterChanges(): number {
+    return this.#tables.reduce((sum, { changes }) => sum + changes, 1);
+  }
+
+  get counterTables(): number {
+    return this.#tables.length;
+  }
+
+  *keepCounters(): Iterable<KeptRows> {
+    for (const [table, kept] of this.#tables.entries())
+      for (const rows of kept.parts.keep(this.#now)) yield { table, rows };
+  }
+
+  /** Forgets what is counted and remembered, but for bans and seats, to take what was counted by this secret. */
+  restoreSecret(secret: Uint8Array): void {
+    this.#digests.rekey(secret);
+    for (const { parts } of [...this.#tables, this.#repeats]) parts.clear();
+  }
+
+  restoreCounters({ table, rows }: KeptRows, agoMs: number): void {
+    this.#tables[table]?.parts.restore(rows, agoMs, this.#now());
   }
 
   #isKnown(visitor: Visitor | undefined, now: number): boolean {
@@ -212,7 +246,7 @@ export class MemoryStore implements CounterStore {
       this.#decoys.add(bucket, cost, false, now);
       return undefined;
     }
-    const kept = this.#counters.decide(bucket, window, cost);
+    const kept = this.#counters.decide(bucket, window, cost, now);
     return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
   }
 

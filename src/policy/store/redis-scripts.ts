@@ -46,11 +46,16 @@ local function standing(at)
   return { by = b[1], left = tonumber(b[2]) - now, times = tonumber(b[3]), spares = b[4] == '1' }
 end
 
-local function impose(s)
+-- What a sentence comes to now, how often it was then, and until when the last one holds.
+local function weigh(s)
   local b = redis.call('HMGET', KEYS[s.at], 'till', 'times', 'forget')
   local till, times = tonumber(b[1] or 0), 1
   if tonumber(b[3] or 0) > now then times = tonumber(b[2]) + (till > now and 0 or 1) end
-  local ms = math.min(s.ms * 2 ^ (times - 1), math.max(s.upTo, s.ms))
+  return math.min(s.ms * 2 ^ (times - 1), math.max(s.upTo, s.ms)), times, till
+end
+
+local function impose(s)
+  local ms, times, till = weigh(s)
   local ends = now + ms
   if till >= ends then return nil end
   local forget = ends + (s.upTo > s.ms and s.upTo or 0)
@@ -229,7 +234,7 @@ end
 for i, b in ipairs(q.buckets) do
   local c = count(b, isKnown)
   -- What a decoy holds is nobody's.
-  rows[i] = { whole(c.own), whole(c.left), c.over and 1 or 0, '' }
+  rows[i] = { whole(c.own), whole(c.left), c.over and 1 or 0, b.ban and whole(weigh(b.ban)) or '' }
 end
 return { isKnown and 1 or 0, bans, rows }
 `,

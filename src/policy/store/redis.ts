@@ -18,6 +18,7 @@ import type {
   Count,
   CounterStore,
   Imposed,
+  Look,
   Outcome,
   Question,
   Receipt,
@@ -105,8 +106,12 @@ export class RedisStore implements CounterStore, Disposable {
   async look(question: Question): Promise<Standing> {
     const keys = this.#keys();
     const reply = await this.#run(LOOK, keys, this.#ask(question, keys));
-    const [known, bans, rows] = reply as [number, BanRow[], CountRow[]];
-    return { bans: bans.map(toBan), counts: toCounts(rows, question.buckets), known: known === 1 };
+    const [known, bans, rows] = reply as [number, BanRow[], LookRow[]];
+    const counts = toCounts(rows, question.buckets).map((count, at): Look => {
+      const banMs = rows[at]?.[3] ?? "";
+      return banMs === "" ? count : { ...count, banMs: Number(banMs) };
+    });
+    return { bans: bans.map(toBan), counts, known: known === 1 };
   }
 
   async bans(): Promise<readonly Ban[]> {
@@ -189,6 +194,7 @@ export class RedisStore implements CounterStore, Disposable {
 }
 
 type CountRow = readonly [taken: string, left: string, over: number, window: string];
+type LookRow = readonly [taken: string, left: string, over: number, banMs: string];
 type ImposedRow = readonly [key: string, by: string, ms: string, times: number];
 type BanRow = readonly [key: string, by: string, left: string, times: number];
 type TakeReply =
@@ -203,7 +209,7 @@ function toImposed([key, by, ms, times]: ImposedRow): Imposed {
   return { key, by, ms: Number(ms), times: Number(times) };
 }
 
-function toCounts(rows: readonly CountRow[], buckets: readonly Bucket[]): Count[] {
+function toCounts(rows: readonly (CountRow | LookRow)[], buckets: readonly Bucket[]): Count[] {
   return rows.map(([taken, left, over], at) => ({
     taken: Number(taken),
     leftMs: buckets[at]?.windowMs === undefined ? undefined : Number(left),

@@ -1,5 +1,13 @@
 import type { Digest } from "./digests.ts";
 
+/** Slots in columns, as they are kept: a row for each key whose time is not over, with what is left of it. */
+export interface Rows {
+  readonly high: Uint32Array;
+  readonly low: Uint32Array;
+  readonly leftMs: Float64Array;
+  readonly taken: Float64Array;
+}
+
 /** No key and no window has it. */
 const NONE = 0;
 const FIRST = 64;
@@ -105,6 +113,33 @@ export class Slots {
     this.#size -= 1;
   }
 
+  clear(): void {
+    this.#resize(FIRST);
+    this.#size = 0;
+  }
+
+  /** What is undecided counts as taken: nobody is there any more to say what came of it. */
+  keep(now: number): Rows {
+    const size = this.#size;
+    const high = new Uint32Array(size);
+    const low = new Uint32Array(size);
+    const leftMs = new Float64Array(size);
+    const taken = new Float64Array(size);
+    let row = 0;
+    for (let slot = 0; slot < this.#windows.length; slot += 1) {
+      const left = (this.#endsAt[slot] ?? 0) - now;
+      if (this.#windows[slot] === NONE || left <= 0) continue;
+      high[row] = this.#high[slot] ?? 0;
+      low[row] = this.#low[slot] ?? 0;
+      leftMs[row] = left;
+      taken[row] = this.#taken[slot] ?? 0;
+      row += 1;
+    }
+    const used = <Column extends Uint32Array | Float64Array>(column: Column) =>
+      column.subarray(0, row) as Column;
+    return { high: used(high), low: used(low), leftMs: used(leftMs), taken: used(taken) };
+  }
+
   #home(high: number): number {
     return high % this.#windows.length;
   }
@@ -134,14 +169,18 @@ export class Slots {
   #grow(): void {
     const most = Math.ceil((this.#maxKeys + 1) / FULL) + 1;
     const length = Math.min(this.#windows.length * 2, Math.max(most, FIRST));
-    const old = {
-      high: this.#high,
-      low: this.#low,
-      windows: this.#windows,
-      endsAt: this.#endsAt,
-      taken: this.#taken,
-      open: this.#open,
-    };
+    const [high, low, windows] = [this.#high, this.#low, this.#windows];
+    const [endsAt, taken, open] = [this.#endsAt, this.#taken, this.#open];
+    this.#resize(length);
+    for (const [at, window] of windows.entries()) {
+      if (window === NONE) continue;
+      const key = { high: high[at] ?? 0, low: low[at] ?? 0 };
+      this.#write(this.#place(key), key, window, endsAt[at] ?? 0, taken[at] ?? 0, open[at] ?? 0);
+    }
+  }
+
+  /** So many slots, and all of them free. */
+  #resize(length: number): void {
     this.#high = new Uint32Array(length);
     this.#low = new Uint32Array(length);
     this.#windows = new Uint32Array(length);
@@ -149,12 +188,6 @@ export class Slots {
     this.#taken = new Float64Array(length);
     this.#open = new Uint32Array(length);
     this.#hand = 0;
-    for (const [at, window] of old.windows.entries()) {
-      if (window === NONE) continue;
-      const key = { high: old.high[at] ?? 0, low: old.low[at] ?? 0 };
-      const { endsAt, taken, open } = old;
-      this.#write(this.#place(key), key, window, endsAt[at] ?? 0, taken[at] ?? 0, open[at] ?? 0);
-    }
   }
 
   #evict(now: number): void {

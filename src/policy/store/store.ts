@@ -100,11 +100,17 @@ export interface Taken {
 /** What came of a guess. "unknownName": wrong, and the name is nobody's; "undecided": nobody knows. */
 export type Outcome = "right" | "wrong" | "unknownName" | "undecided";
 
+/** A bucket, for whoever asks why. */
+export interface Look extends Count {
+  /** How long its ban would be if it were imposed now; undefined where it has none. */
+  readonly banMs?: number | undefined;
+}
+
 /** What stands where, for whoever asks why. */
 export interface Standing {
   readonly bans: readonly Ban[];
   /** One for each bucket of the question. */
-  readonly counts: readonly Count[];
+  readonly counts: readonly Look[];
   /** Whether the visitor's network is one that the name is known to use. */
   readonly known: boolean;
 }

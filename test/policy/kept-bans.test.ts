@@ -3,7 +3,8 @@ import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/prom
 import { join } from "node:path";
 import { mock, test } from "node:test";
 import { readBans, writeBans } from "../../src/policy/store/ban-file.ts";
-import { BanKeeper, type BanKeeperObserver } from "../../src/policy/store/ban-keeper.ts";
+import { bansOf, Keeper } from "../../src/policy/store/keeper.ts";
+import type { KeeperObserver } from "../../src/policy/store/kept-file.ts";
 import { MemoryStore } from "../../src/policy/store/memory.ts";
 import type { KeptBan } from "../../src/policy/store/store.ts";
 import { temporaryFolder } from "../support/temp.ts";
@@ -14,13 +15,13 @@ const HOUR = 3_600_000;
 const KEY = "ip=203.0.113.5";
 const sentence = { key: KEY, by: "guesses", ms: HOUR, upToMs: 24 * HOUR };
 
-function witness(): BanKeeperObserver & { readonly heard: string[] } {
+function witness(): KeeperObserver & { readonly heard: string[] } {
   const heard: string[] = [];
   return {
     heard,
-    notWritten: (_path, reason) => heard.push(`not written: ${reason}`),
+    notWritten: (_what, _path, reason) => heard.push(`not written: ${reason}`),
     written: () => heard.push("written"),
-    ignored: (_path, reason) => heard.push(`ignored: ${reason}`),
+    ignored: (_what, _path, reason) => heard.push(`ignored: ${reason}`),
   };
 }
 
@@ -30,7 +31,7 @@ test("bans outlive the store, with how often they were and whom they spare", asy
   const [clock, heard] = [new Clock(), witness()];
   const before = new MemoryStore(clock.read);
   {
-    await using _keeper = await BanKeeper.open(data, before, heard);
+    await using _keeper = await Keeper.open(data, [bansOf(before)], heard);
     await before.ban(sentence);
     clock.pass(HOUR + 1);
     await before.ban(sentence);
@@ -45,7 +46,7 @@ test("bans outlive the store, with how often they were and whom they spare", asy
   const later = new Clock();
   later.now = 77;
   const after = new MemoryStore(later.read);
-  await using _keeper = await BanKeeper.open(data, after, heard);
+  await using _keeper = await Keeper.open(data, [bansOf(after)], heard);
   const [first, second] = await after.bans();
   assert.equal(first?.key, KEY);
   assert.equal(first?.times, 2);
@@ -64,7 +65,7 @@ test("a change is in the file within seconds, and no change writes nothing", asy
   await using folder = await temporaryFolder();
   mock.timers.enable({ apis: ["setInterval"] });
   const store = new MemoryStore();
-  await using keeper = await BanKeeper.open(folder.path, store, witness());
+  await using keeper = await Keeper.open(folder.path, [bansOf(store)], witness());
   const keys = async () => (await readBans(folder.at("bans.json")))?.map(({ key }) => key);
   mock.timers.tick(10_000);
   await keeper.flush();
@@ -81,8 +82,8 @@ test("a change is in the file within seconds, and no change writes nothing", asy
 test("who has handed over leaves the file alone, until it has to go on", async () => {
   await using folder = await temporaryFolder();
   const [old, heir] = [new MemoryStore(), new MemoryStore()];
-  await using keeper = await BanKeeper.open(folder.path, old, witness());
-  await using successor = await BanKeeper.open(folder.path, heir, witness());
+  await using keeper = await Keeper.open(folder.path, [bansOf(old)], witness());
+  await using successor = await Keeper.open(folder.path, [bansOf(heir)], witness());
   await old.ban(sentence);
   await keeper.pause();
   await successor.read();
@@ -172,7 +173,7 @@ for (const [what, text] of [
     await using folder = await temporaryFolder();
     await folder.write("bans.json", text);
     const [store, heard] = [new MemoryStore(), witness()];
-    await using keeper = await BanKeeper.open(folder.path, store, heard);
+    await using keeper = await Keeper.open(folder.path, [bansOf(store)], heard);
     assert.equal(heard.heard.length, 1);
     assert.match(heard.heard[0] ?? "", /^ignored: /);
     assert.deepEqual(await store.bans(), []);
@@ -187,7 +188,7 @@ test("a folder that cannot be had is told once, and again when it can", async ()
   await using folder = await temporaryFolder();
   const [store, heard] = [new MemoryStore(), witness()];
   await folder.write("data", "in the way");
-  await using keeper = await BanKeeper.open(folder.at("free"), store, heard);
+  await using keeper = await Keeper.open(folder.at("free"), [bansOf(store)], heard);
   keeper.moveTo(folder.at("data"));
   await keeper.flush();
   await store.ban(sentence);
