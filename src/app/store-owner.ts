@@ -10,6 +10,7 @@ import { connectRedis, type RedisObserver } from "../redis/connection.ts";
 import { openSharing, type Sharing } from "../redis/sharing.ts";
 import { StartError } from "../supervisor/start-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { Quiet } from "../telemetry/quiet.ts";
 import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
 
 export interface OpenStore {
@@ -82,7 +83,7 @@ function tellOfForeign(log: Logger): (name: string) => void {
 }
 
 function watchRedis(log: Logger, metrics: SupervisorMetrics, changed: (up: boolean) => void): RedisObserver {
-  const told = new Map<string, number>();
+  const quiet = new Quiet();
   return {
     up() {
       changed(true);
@@ -95,10 +96,7 @@ function watchRedis(log: Logger, metrics: SupervisorMetrics, changed: (up: boole
       log.error({ kind, reason }, "the store does not answer; decisions are made without it");
     },
     failed(call, { kind, message: reason }) {
-      const now = performance.now();
-      if (now - (told.get(kind) ?? Number.NEGATIVE_INFINITY) < 60_000) return;
-      told.set(kind, now);
-      log.warn({ call, kind, reason }, "the store failed in one question");
+      if (quiet.breaks(kind)) log.warn({ call, kind, reason }, "the store failed in one question");
     },
     settled(call, ms, failure) {
       if (failure) metrics.storeFailures.inc({ kind: failure.kind });

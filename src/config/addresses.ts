@@ -15,6 +15,11 @@ export function isLoopback(host: string): boolean {
   return isIP(host) !== 0 && loopback.check(host, isIP(host) === 4 ? "ipv4" : "ipv6");
 }
 
+/** The same of whom a URL leads to, where an IPv6 address stands in brackets. */
+export function leadsToLoopback({ hostname }: URL): boolean {
+  return isLoopback(hostname.replace(/^\[(.*)\]$/, "$1"));
+}
+
 /** Shorter than any network of one owner: 10.0.0.0/8 and fc00::/7 are the largest that are. */
 const SHORTEST = { 4: 8, 6: 7 } as const;
 

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
-import { isLoopback } from "./addresses.ts";
+import { leadsToLoopback } from "./addresses.ts";
 import { checkAuthorities } from "./certificate-files.ts";
 import type { Report } from "./report.ts";
 import type { Config, PolicyConfig } from "./schema.ts";
@@ -34,7 +34,7 @@ function checkWebhook({ url: text, secret, ca, insecure }: Webhook, report: Repo
     report.error(`${at}/url`, "is not the address of a web server", {
       valid: "https://HOST/PATH, without user and password",
     });
-  else if (url.protocol === "http:" && !isLoopback(url.hostname.replace(/^\[(.*)\]$/, "$1"))) {
+  else if (url.protocol === "http:" && !leadsToLoopback(url)) {
     const what = "names and addresses cross the network in clear text";
     if (insecure) report.warn(`${at}/insecure`, `lets ${what}`, { found: "true" });
     else

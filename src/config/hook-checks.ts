@@ -1,4 +1,4 @@
-import { isLoopback } from "./addresses.ts";
+import { isLoopback, leadsToLoopback } from "./addresses.ts";
 import { checkAuthorities } from "./certificate-files.ts";
 import { type Entry, entriesOf } from "./entries.ts";
 import { checkMatch } from "./limit-checks.ts";
@@ -54,8 +54,8 @@ function checkClearText(
   { pointer, value }: Entry<Pick<AuthPolicy, "url" | "insecure">>,
   report: Report,
 ): void {
-  const { protocol, hostname } = new URL(value.url);
-  if (protocol !== "http:" || isLoopback(hostname.replace(/^\[(.*)\]$/, "$1"))) return;
+  const url = new URL(value.url);
+  if (url.protocol !== "http:" || leadsToLoopback(url)) return;
   const found = { found: value.url };
   if (value.insecure)
     report.warn(

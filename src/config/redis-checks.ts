@@ -1,4 +1,4 @@
-import { isLoopback } from "./addresses.ts";
+import { leadsToLoopback } from "./addresses.ts";
 import { checkAuthorities, checkCertificatePair } from "./certificate-files.ts";
 import type { Report } from "./report.ts";
 import type { Config } from "./schema.ts";
@@ -59,6 +59,6 @@ function checkTrust({ url, tls, sentinels, nodes }: Redis, report: Report): void
   if (tls || url?.startsWith("rediss:")) return;
   const places = [...(sentinels ?? []), ...(nodes ?? [])].map((place) => `redis://${place}`);
   const hosts = [url, ...places].filter((one) => one !== undefined && isRedisUrl(one));
-  const away = hosts.some((one) => !isLoopback(new URL(String(one)).hostname.replace(/^\[(.*)\]$/, "$1")));
+  const away = hosts.some((one) => !leadsToLoopback(new URL(String(one))));
   if (away) report.warn("/policy/store", "sends names and counters over the network in clear text");
 }

@@ -11,6 +11,7 @@ import { actionFor, DUNNO } from "../policy/postfix/replies.ts";
 import type { CounterStore } from "../policy/store/store.ts";
 import { Refused } from "../refusal.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { Quiet } from "../telemetry/quiet.ts";
 import type { SupervisorMetrics } from "../telemetry/supervisor-metrics.ts";
 import { Networks } from "../wire/networks.ts";
 import type { PolicyAttributes } from "../wire/policy-attributes.ts";
@@ -20,8 +21,6 @@ import { PolicyConnection } from "./policy-connection.ts";
 /** A Postfix has a connection for each of its smtpd processes, 100 unless it is told otherwise. */
 const MAX_CONNECTIONS = 1_000;
 const LOOPBACK = ["127.0.0.0/8", "::1"];
-/** How often the same trouble is told again. */
-const QUIET_MS = 60_000;
 
 /** How often a limit gave an answer. */
 interface Answers {
@@ -46,7 +45,7 @@ export class PolicyPort implements AsyncDisposable {
   readonly #options: PolicyPortOptions;
   readonly #counted = new CountedMail();
   readonly #connections = new Set<PolicyConnection>();
-  readonly #told = new Map<string, number>();
+  readonly #quiet = new Quiet();
   #serve: ServeConfig | undefined;
   #networks: Networks;
   #policy: Policy;
@@ -177,10 +176,7 @@ export class PolicyPort implements AsyncDisposable {
 
   /** Once a minute, however often it happens. */
   #tell(what: string, about: object, words: string): void {
-    const now = performance.now();
-    if (now - (this.#told.get(what) ?? Number.NEGATIVE_INFINITY) < QUIET_MS) return;
-    this.#told.set(what, now);
-    this.#options.log.warn(about, words);
+    if (this.#quiet.breaks(what)) this.#options.log.warn(about, words);
   }
 }
 
