@@ -12,16 +12,41 @@ export interface Readings {
   openSessions(): Iterable<{ listener: string; bytes: { in: number; out: number } }>;
   seats(): number;
   certificates(): Iterable<{ name: string; expiresAt: Date }>;
-  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
+  readonly limitAnswers: LimitAnswers;
   hooks(): Iterable<{ readonly name: string; readonly pending: number; readonly resting: boolean }>;
 }
 
-/** Counted where they are imposed: by limits in the processes that carry sessions, by hand in the one above. */
-export const BANS = {
-  name: "postern_bans_total",
-  help: "Bans that limits led to, and those by hand, as of the limit `operator`.",
-  labelNames: ["limit"] as const,
-};
+/** How often each limit gave which answer. */
+type LimitAnswers = () => Iterable<{ limit: string; answer: string; times: number }>;
+
+/** Of limits, wherever they are asked: in the processes that carry sessions, and in the one above, which Postfix asks. */
+export function createLimitMetrics(registry: Registry, answers: LimitAnswers) {
+  const registers = [registry];
+  new Counter({
+    name: "postern_limit_total",
+    help: "What limits answered: allowed, refused, delayed, banned, throttled, alerted or wouldRefuse.",
+    labelNames: ["limit", "answer"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { limit, answer, times } of answers()) this.inc({ limit, answer }, times);
+    },
+  });
+  return {
+    wouldRefuse: new Counter({
+      name: "postern_limit_would_refuse_total",
+      help: "How often limits and rules in observe mode would have refused, delayed, banned or slowed down.",
+      labelNames: ["limit"] as const,
+      registers,
+    }),
+    bans: new Counter({
+      name: "postern_bans_total",
+      help: "Bans that limits led to, and those by hand, as of the limit `operator`.",
+      labelNames: ["limit"] as const,
+      registers,
+    }),
+  };
+}
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -60,13 +85,7 @@ export function createMetrics(readings: Readings) {
     labelNames: ["kind"] as const,
     registers,
   });
-  const wouldRefuse = new Counter({
-    name: "postern_limit_would_refuse_total",
-    help: "What limits and rules in observe mode would have refused.",
-    labelNames: ["limit"] as const,
-    registers,
-  });
-  const bans = new Counter({ ...BANS, registers });
+  const limits = createLimitMetrics(registry, readings.limitAnswers);
   const stages = new Histogram({
     name: "postern_stage_duration_seconds",
     help: "Time that sessions spent in each stage before the relay.",
@@ -167,16 +186,6 @@ export function createMetrics(readings: Readings) {
     },
   });
   new Counter({
-    name: "postern_limit_total",
-    help: "What limits answered: allowed, refused, delayed, banned, throttled, alerted or wouldRefuse.",
-    labelNames: ["limit", "answer"] as const,
-    registers,
-    collect() {
-      this.reset();
-      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
-    },
-  });
-  new Counter({
     name: "postern_bytes_total",
     help: "Bytes from (in) and to (out) clients, without what TLS adds.",
     labelNames: ["listener", "direction"] as const,
@@ -198,8 +207,7 @@ export function createMetrics(readings: Readings) {
     logins,
     messages,
     refusals,
-    wouldRefuse,
-    bans,
+    ...limits,
     stages,
     failures,
     handshakes,

@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { BANS } from "./metrics.ts";
+import { createLimitMetrics, type Readings } from "./metrics.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** Seconds: a store is asked for a tenth of one at most. */
@@ -12,7 +12,7 @@ export interface SupervisorReadings {
   /** Events that the webhook has not taken yet. */
   events(): number;
   /** Of what is not asked by those who carry sessions. */
-  limitAnswers(): Iterable<{ limit: string; answer: string; times: number }>;
+  readonly limitAnswers: Readings["limitAnswers"];
 }
 
 export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
@@ -46,23 +46,8 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       this.set(readings.events());
     },
   });
-  new Counter({
-    name: "postern_limit_total",
-    help: "What limits answered: allowed, refused, delayed, banned, throttled or wouldRefuse.",
-    labelNames: ["limit", "answer"] as const,
-    registers,
-    collect() {
-      this.reset();
-      for (const { limit, answer, times } of readings.limitAnswers()) this.inc({ limit, answer }, times);
-    },
-  });
   return {
-    wouldRefuse: new Counter({
-      name: "postern_limit_would_refuse_total",
-      help: "What limits and rules in observe mode would have refused.",
-      labelNames: ["limit"] as const,
-      registers,
-    }),
+    ...createLimitMetrics(registry, readings.limitAnswers),
     policyRequests: new Counter({
       name: "postern_policy_requests_total",
       help: "Questions of Postfix, by what it was told: dunno, deferred, banned, refused, or failed, where it was told nothing.",
@@ -87,7 +72,6 @@ export function createSupervisorMetrics(readings: SupervisorReadings, alone: boo
       labelNames: ["outcome"] as const,
       registers,
     }),
-    bans: new Counter({ ...BANS, registers }),
     unbans: new Counter({
       name: "postern_unbans_total",
       help: "Bans that operators lifted.",
