@@ -52,10 +52,11 @@ function meantVariant(choice: Violation, inside: readonly Violation[]): Violatio
   const variants = [...Map.groupBy(inside, (one) => variantOf(one, choice)).values()];
   const ofThisKind = variants.filter((errors) => !errors.some((one) => isOtherKind(one, choice)));
   if (ofThisKind.length < 2) return ofThisKind[0];
-  const sameKeys = ofThisKind.filter((errors) =>
-    errors.every((one) => one.instancePath !== choice.instancePath),
-  );
-  return sameKeys.length === 1 ? sameKeys[0] : undefined;
+  const wrongKeys = (errors: Violation[]): number =>
+    errors.filter((one) => one.instancePath === choice.instancePath).length;
+  const fewest = Math.min(...ofThisKind.map(wrongKeys));
+  const nearest = ofThisKind.filter((errors) => wrongKeys(errors) === fewest);
+  return nearest.length === 1 ? nearest[0] : undefined;
 }
 
 function variantOf(one: Violation, choice: Violation): string {

@@ -41,6 +41,12 @@ const ROWS: Record<string, readonly Row[]> = {
       /did you mean separator/,
     ],
     [
+      "unknown in the variant that was most likely meant",
+      "policy: { limits: [{ name: a, count: logins, per: ip, limit: 1/1m, then: { ban: 1m, ▸upTp: 1h } }] }",
+      "policy.limits[0].then.upTp",
+      /did you mean upTo\? \(valid: ban, upTo\)/,
+    ],
+    [
       "unknown in a source",
       "authentication: { sources: [{ type: file, path: users.yaml, ▸url: x }] }",
       "authentication.sources[0].url",
