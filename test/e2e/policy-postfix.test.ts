@@ -185,7 +185,7 @@ for (const workers of [0, 2])
       // A ban turns away before a greeting, and in the middle.
       assert.match(await postern(door.gateway, "ban --ip 127.0.0.68 --for 1h"), /^ip=127\.0\.0\.68: banned/);
       await using banned = await connect({ port: postfix.port, localAddress: "127.0.0.68" });
-      await banned.expect(/^421 4\.7\.0 .*Too many failed tries from your network/);
+      await banned.expect(/^421 4\.7\.0 .*Your network or account is blocked for now/);
       assert.match(await postern(door.gateway, "ban --ip 127.0.0.67 --for 1h"), /^ip=127\.0\.0\.67: banned/);
       await talk(fourth, [rcpt("w"), /^421 4\.7\.0 /]);
       await fourth.expectClosed();

@@ -11,7 +11,7 @@ const TOO_FAST = "DEFER_IF_PERMIT 4.7.1 Too much in too short a time; try again 
 const TOO_MANY = "DEFER_IF_PERMIT 4.7.1 Too many at once; try again later";
 const UNAVAILABLE = "DEFER_IF_PERMIT 4.3.0 The policy cannot be asked now; try again later";
 /** access(5): a 421 ends the connection. */
-const BANNED = "421 4.7.0 Too many failed tries from your network; try again later";
+const BANNED = "421 4.7.0 Your network or account is blocked for now; try again later";
 /** For good: a limit of none at all. */
 const FORBIDDEN = "REJECT 5.7.1 Not allowed from here";
 const REFUSED = "DEFER_IF_PERMIT 4.7.1 Not now; try again later";

@@ -25,7 +25,7 @@ const REPLIES = {
   forbidden: { condition: "NO", code: "AUTHORIZATIONFAILED", text: "Not allowed from here" },
   tooManySessions: { condition: "NO", code: "LIMIT", text: "Too many sessions at once" },
   tooFast: { condition: "NO", code: "LIMIT", text: "Too many tries; wait before the next one" },
-  banned: { condition: "BYE", text: "Too many failed tries from your network; try again later" },
+  banned: { condition: "BYE", text: "Your network or account is blocked for now; try again later" },
   mailRefused: { condition: "NO", code: "CANNOT", text: "This mail is not wanted" },
   privacyRequired: { condition: "NO", code: "PRIVACYREQUIRED", text: "Begin TLS before you send a password" },
   notSignedIn: { condition: "BAD", text: "Sign in first" },

@@ -21,7 +21,7 @@ const REPLIES = {
   forbidden: { code: "AUTH", text: "Not allowed from here" },
   tooManySessions: { code: "IN-USE", text: "Too many sessions at once" },
   tooFast: { code: "LOGIN-DELAY", text: "Too many tries; wait before the next one" },
-  banned: { code: "LOGIN-DELAY", text: "Too many failed tries from your network; try again later" },
+  banned: { code: "LOGIN-DELAY", text: "Your network or account is blocked for now; try again later" },
   mailRefused: { text: "This mail is not wanted" },
   privacyRequired: { text: "Begin TLS before you send a password" },
   notSignedIn: { text: "Sign in first" },

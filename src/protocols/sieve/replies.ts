@@ -27,7 +27,7 @@ const REPLIES = {
   banned: {
     condition: "BYE",
     code: "TRYLATER",
-    text: "Too many failed tries from your network; try again later",
+    text: "Your network or account is blocked for now; try again later",
   },
   mailRefused: { condition: "NO", text: "This mail is not wanted" },
   privacyRequired: { condition: "NO", code: "ENCRYPT-NEEDED", text: "Begin TLS before you send a password" },

@@ -30,7 +30,7 @@ const REPLIES = {
     login: "454 4.7.0 Too many tries; wait before the next one",
     command: "450 4.7.1 Too much in too short a time; try again later",
   },
-  banned: both("421 4.7.0 Too many failed tries from your network; try again later"),
+  banned: both("421 4.7.0 Your network or account is blocked for now; try again later"),
   mailRefused: both("554 5.7.1 This mail is not wanted"),
   privacyRequired: {
     login: "538 5.7.11 Begin TLS before you send a password",
