@@ -35,7 +35,7 @@ function newPolicy(store: CounterStore) {
     exempt: ["127.0.0.0/8", "::1"],
     ipv6Prefix: 64,
     store,
-    observer: { wouldRefuse: () => {}, banned: () => {} },
+    observer: { wouldRefuse: () => {}, delayed: () => {}, banned: () => {} },
   });
 }
 

@@ -1,7 +1,8 @@
 import { createHmac } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { Events } from "./app/events-owner.ts";
-import { observePolicy, openCarrier, type Shared } from "./app/open-carrier.ts";
+import { openCarrier, type Shared } from "./app/open-carrier.ts";
+import { observePolicy } from "./app/policy-observer.ts";
 import { openGeoFiles, openPlaces } from "./app/rooms.ts";
 import { openStore } from "./app/store-owner.ts";
 import { ownTls, type TlsOwner } from "./app/tls-owner.ts";

@@ -6,7 +6,6 @@ import type { GeoFiles } from "../policy/geo/geo-files.ts";
 import type { Places } from "../policy/geo/places.ts";
 import type { Guard } from "../policy/hooks/guard.ts";
 import { withHooks } from "../policy/hooks/hooked-policy.ts";
-import type { PolicyObserver } from "../policy/observer.ts";
 import type { CounterStore } from "../policy/store/store.ts";
 import { Refused } from "../refusal.ts";
 import { createRouter } from "../routing/router.ts";
@@ -31,6 +30,7 @@ import { CapabilityBoard, type Offer } from "../upstream/capabilities.ts";
 import { startLearning } from "../upstream/learning.ts";
 import { printable } from "../wire/printable.ts";
 import { openHooks } from "./hooks.ts";
+import { observePolicy } from "./policy-observer.ts";
 import {
   makeFrontend,
   makeRelay,
@@ -276,23 +276,6 @@ async function openGeneration(
 
 function makePolicy(config: Config, { log, metrics, store }: Premises, places: Places | undefined): Policy {
   return createPolicy({ ...config.policy, store, observer: observePolicy(log, metrics), places });
-}
-
-/** Without metrics it is told of what operators do: that is no limit's answer. */
-export function observePolicy(log: Logger, metrics?: Pick<Metrics, "wouldRefuse" | "bans">): PolicyObserver {
-  return {
-    wouldRefuse(limit, key, counter) {
-      metrics?.wouldRefuse.inc({ limit });
-      log.info(
-        { limit, key: printable(key), counter: printable(counter) },
-        "a limit in observe mode would have refused",
-      );
-    },
-    banned(limit, key, ms) {
-      metrics?.bans.inc({ limit });
-      log.warn({ limit, key: printable(key), seconds: Math.round(ms / 1000) }, "banned");
-    },
-  };
 }
 
 function* readOpen(live: LiveSessions): Iterable<{ listener: string; bytes: { in: number; out: number } }> {

@@ -18,6 +18,7 @@ export interface ToldLimit {
   readonly windowMs?: number;
   readonly endsInMs?: number;
   readonly next: string;
+  readonly would?: string;
   readonly delayMs?: number;
   readonly rate?: number;
   readonly banMs?: number;
@@ -48,6 +49,7 @@ const MATTERS: Readonly<Record<string, string>> = {
   bytesIn: "a login",
   bytesOut: "a login",
 };
+const DONE: Readonly<Record<string, string>> = { ban: "banned", delay: "delayed", throttle: "slowed down" };
 const PASSED_OVER = "passed over: known network";
 const TIMES = ["first", "second", "third", "fourth", "fifth"];
 const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
@@ -186,7 +188,7 @@ function limitWords(limit: ToldLimit): string {
 
 /** What the next one leads to; nothing where it is nothing. */
 function nextWords(limit: ToldLimit): string {
-  const { next, delayMs = 0, rate = 0, banMs = 0, sparesKnown } = limit;
+  const { next, would = "", delayMs = 0, rate = 0, banMs = 0, sparesKnown } = limit;
   if (isLastGuess(limit)) return `next: the next wrong password bans for ${inTime(banMs)}`;
   switch (next) {
     case "allow":
@@ -202,7 +204,7 @@ function nextWords(limit: ToldLimit): string {
     case "alert":
       return "next: somebody is told";
     case "observe":
-      return "next: refused if the limit were enforced";
+      return `next: ${DONE[would] ?? "refused"} if the limit were enforced`;
     case "passed over":
       return PASSED_OVER;
     default:

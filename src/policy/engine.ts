@@ -6,12 +6,12 @@ import { Clients } from "./clients.ts";
 import { type Explanation, explain } from "./explain.ts";
 import type { Place } from "./geo/places.ts";
 import { settled } from "./guess.ts";
-import type { Deed, LimitAnswer } from "./limit.ts";
+import type { Deed, LimitAnswer, Rule } from "./limit.ts";
 import { type Facts, partsOf, readKey, type Subject, showKey, subjectOf } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
 import type { Attempt, Entrance, ExplainedFacts, MailElsewhere, Policy, PolicyOptions } from "./policy.ts";
 import { OPERATOR, refusedBy, refusedFor } from "./refusals.ts";
-import type { Ban, CounterStore, Imposed, Outcome, Receipt } from "./store/store.ts";
+import type { Ban, Count, CounterStore, Imposed, Outcome, Receipt } from "./store/store.ts";
 import { countsBytes, judgeTraffic, type Traffic, type TrafficVerdict } from "./traffic.ts";
 
 export type { Limit } from "./limit.ts";
@@ -212,12 +212,16 @@ class Engine implements Policy {
       }
       // A ban is heard of where it is imposed.
       if (rule.deed !== "ban") rule.heard(HEARD[rule.deed]);
+      this.#tellSoft(rule, whom[at] ?? "", count);
       if (rule.deed === "delay") delayMs = Math.max(delayMs, rule.delayMs);
-      const key = whom[at] ?? "";
-      if (rule.deed === "observe")
-        this.#observer.wouldRefuse(rule.name, showKey(key), rule.describe(key, count));
     }
     return { receipts: answer.receipts, delayMs };
+  }
+
+  #tellSoft(rule: Rule, whom: string, count: Count): void {
+    const about = [rule.name, showKey(whom), rule.describe(whom, count)] as const;
+    if (rule.deed === "observe") this.#observer.wouldRefuse(...about, rule.would);
+    else if (rule.deed === "delay") this.#observer.delayed(...about, rule.delayMs);
   }
 
   #lease(receipts: readonly Receipt[], isLogin: boolean): Entrance {

@@ -1,6 +1,6 @@
 import type { Asked } from "./asking.ts";
 import type { Place } from "./geo/places.ts";
-import type { Deed, Limit, Rule } from "./limit.ts";
+import type { Deed, Limit, Rule, Would } from "./limit.ts";
 import { showKey } from "./limit-key.ts";
 import type { Ban, Look, Standing } from "./store/store.ts";
 
@@ -18,6 +18,8 @@ export interface LimitStanding {
   readonly endsInMs?: number;
   /** What the next one would lead to; "passed over": the network is one that the name is known to use. */
   readonly next: "allow" | "passed over" | Deed;
+  /** What would happen if the limit were enforced and not observed, where something would. */
+  readonly would?: Would;
   /** How long the next one would have to wait, where it would. */
   readonly delayMs?: number;
   /** Bytes a second, where they would be slowed down. */
@@ -81,20 +83,25 @@ function standingOf(
   return {
     ...{ limit: name, count, key: showKey(whom), taken, points },
     ...(windowMs !== undefined && { windowMs }),
-    ...(leftMs !== undefined && taken > 0 && { endsInMs: leftMs }),
+    ...(leftMs !== undefined && taken > 0 && { endsInMs: Math.ceil(leftMs) }),
     ...(ofName && { sparesKnown: true as const }),
   };
 }
 
-type Next = Pick<LimitStanding, "next" | "delayMs" | "rate" | "banMs">;
+type Next = Pick<LimitStanding, "next" | "would" | "delayMs" | "rate" | "banMs">;
 
-function whatNext({ count, points, ofName, deed, delayMs, rate }: Rule, look: Look, known: boolean): Next {
+function whatNext(
+  { count, points, ofName, deed, would, delayMs, rate }: Rule,
+  look: Look,
+  known: boolean,
+): Next {
   const { taken, over, banMs } = look;
   if (ofName && known) return { next: "passed over" };
   const isGuess = count === "authFailures";
   // The last guess that a limit allows is what bans; one beyond it is not looked at, so it may be right.
   if (!over)
     return { next: "allow", ...(isGuess && banMs !== undefined && taken + 1 >= points && { banMs }) };
+  if (deed === "observe") return { next: deed, would };
   if (deed === "ban")
     return isGuess ? { next: "refuse" } : { next: deed, ...(banMs !== undefined && { banMs }) };
   return { next: deed, ...(deed === "delay" && { delayMs }), ...(deed === "throttle" && { rate }) };

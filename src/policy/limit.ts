@@ -36,6 +36,8 @@ type Consequence =
 
 /** What a limit does to whoever is beyond it. */
 export type Deed = "refuse" | "delay" | "ban" | "throttle" | "alert" | "observe";
+/** What it would do if it were enforced. */
+export type Would = Exclude<Deed, "observe">;
 /** Everything that is counted of a limit: how often it did what, and how often nothing. */
 export type LimitAnswer =
   | "allowed"
@@ -57,6 +59,7 @@ export class Rule {
   readonly count: Limit["count"];
   readonly per: readonly KeyPart[];
   readonly deed: Deed;
+  readonly would: Would;
   /** Only counted, because it is observed, or because it alerts, delays or slows down. */
   readonly soft: boolean;
   readonly delayMs: number;
@@ -79,6 +82,7 @@ export class Rule {
     this.per = inOrder(limit.per);
     const { deed, delay = 0, throttle, ban, upTo } = consequence(then);
     // An alert is all that observing could be.
+    this.would = deed;
     this.deed = observed && deed !== "alert" ? "observe" : deed;
     this.soft = this.deed !== "refuse" && this.deed !== "ban";
     this.delayMs = delay;
@@ -155,7 +159,7 @@ function isOfName(part: KeyPart): boolean {
 }
 
 interface Told {
-  readonly deed: Deed;
+  readonly deed: Would;
   readonly delay?: number;
   readonly throttle?: number;
   readonly ban?: number;

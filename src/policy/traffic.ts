@@ -90,7 +90,7 @@ function addUp(
 function verdictOf({ rule, whom, sessions }: Sum, count: Count, observer: PolicyObserver): TrafficVerdict {
   if (rule.deed === "observe") {
     rule.heard("wouldRefuse");
-    observer.wouldRefuse(rule.name, showKey(whom), rule.describe(whom, count));
+    observer.wouldRefuse(rule.name, showKey(whom), rule.describe(whom, count), rule.would);
     return {};
   }
   if (rule.deed === "alert") {

@@ -158,5 +158,5 @@ function keyOf(whom: Whom): string {
 }
 
 function dated<Any extends Ban>({ leftMs, ...ban }: Any): object {
-  return { ...ban, leftMs, until: new Date(Date.now() + leftMs).toISOString() };
+  return { ...ban, leftMs: Math.ceil(leftMs), until: new Date(Date.now() + leftMs).toISOString() };
 }

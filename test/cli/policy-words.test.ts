@@ -97,7 +97,9 @@ test("what the next one leads to stands behind each limit", () => {
     "next: refused, but not from networks that the name is known from",
   );
   assert.equal(next({ count: "logins", next: "ban", banMs: MINUTE }), "next: refused, and banned for 1m");
-  assert.equal(next({ count: "logins", next: "observe" }), "next: refused if the limit were enforced");
+  const observed = (would: string) => next({ count: "logins", next: "observe", would });
+  assert.equal(observed("refuse"), "next: refused if the limit were enforced");
+  assert.equal(observed("delay"), "next: delayed if the limit were enforced");
   assert.equal(
     next({ count: "bytesOut", next: "throttle", rate: 2 ** 20 }),
     "next: slowed down to 1MiB a second",

@@ -19,6 +19,8 @@ export interface Engine {
   readonly store: MemoryStore;
   /** "limit key" of each refusal that observe mode swallowed. */
   readonly wouldRefuse: string[];
+  /** "limit key" of each delay. */
+  readonly delayed: string[];
   readonly bans: { limit: string; key: string; ms: number }[];
 }
 
@@ -29,6 +31,7 @@ export function engine(
   const clock = new Clock();
   const store = new MemoryStore(clock.read, options.maxKeys);
   const wouldRefuse: string[] = [];
+  const delayed: string[] = [];
   const bans: Engine["bans"] = [];
   const policy = createPolicy({
     limits: limits.map((limit) => ({ match: {}, then: "refuse", ...limit })),
@@ -38,11 +41,12 @@ export function engine(
     store,
     observer: {
       wouldRefuse: (limit, key) => wouldRefuse.push(`${limit} ${key}`),
+      delayed: (limit, key) => delayed.push(`${limit} ${key}`),
       banned: (limit, key, ms) => bans.push({ limit, key, ms }),
     },
     ...options,
   });
-  return { policy, clock, store, wouldRefuse, bans };
+  return { policy, clock, store, wouldRefuse, delayed, bans };
 }
 
 export function facts(more: Partial<Facts> = {}): Facts {

@@ -89,6 +89,7 @@ test("everything that limits would do now is told, with key, counter and time le
       windowMs: 1_000,
       endsInMs: 1_000,
       next: "observe",
+      would: "refuse",
     },
   ]);
 });

@@ -216,11 +216,12 @@ test("users are counted by domain, and those without one are not", async () => {
 });
 
 test("a delay makes those beyond the limit wait, and refuses nobody", async () => {
-  const { policy } = engine([guesses(1, { delay: 60 })]);
+  const { policy, delayed } = engine([guesses(1, { delay: 60 })]);
   assert.equal(await guess(policy, facts()), "badCredential");
   const began = performance.now();
   assert.equal(await within(5_000, "the answer", guess(policy, facts())), "badCredential");
   assert.ok(performance.now() - began >= 55, `${performance.now() - began} ms`);
+  assert.deepEqual(delayed, [`guesses ip=${facts().ip}`]);
 });
 
 test("a client that leaves ends its delay", async () => {

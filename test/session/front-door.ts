@@ -97,7 +97,7 @@ export async function frontDoor(t: TestContext, options: FrontDoorOptions = {}):
     exempt: options.exempt ?? [],
     ipv6Prefix: 64,
     store: new MemoryStore(options.clock),
-    observer: { wouldRefuse: () => {}, banned: () => {} },
+    observer: { wouldRefuse: () => {}, delayed: () => {}, banned: () => {} },
   });
   const policy = overlay(engine, options.policy ?? {});
   const metrics = createMetrics({

@@ -114,7 +114,7 @@ test("what a man in the middle says in clear while the OK waits to be read is ne
       exempt: [],
       ipv6Prefix: 64,
       store: new MemoryStore(),
-      observer: { wouldRefuse: () => {}, banned: () => {} },
+      observer: { wouldRefuse: () => {}, delayed: () => {}, banned: () => {} },
     }),
     telemetry: { refused: () => {}, loggedIn: () => {}, failed: () => {}, closed: () => {} },
   } as unknown as Rooms;

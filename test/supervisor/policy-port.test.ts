@@ -39,7 +39,7 @@ async function openPort(
   const lines: string[] = [];
   const answers: string[] = [];
   const log = pino({ base: null }, { write: (line: string) => void lines.push(line) });
-  const observer = { wouldRefuse() {}, banned() {} };
+  const observer = { wouldRefuse() {}, delayed() {}, banned() {} };
   const policyRequests = { inc: ({ answer }: { answer: string }) => void answers.push(answer) };
   const port = await PolicyPort.open(configWith(serve, limit), {
     store,
