@@ -31,6 +31,15 @@ export function createRecorder(
   headers: HeaderReports = createHeaderReports(log, metrics),
   place: (session: Session) => Place = () => ({}),
 ): Observer & { opened(session: Session): void } {
+  const told = new WeakMap<Session, Set<string>>();
+  /** A second no of the same kind says nothing new of a session, and a client can have as many as he likes. */
+  const levelOf = (session: Session, kind: string): "info" | "debug" => {
+    const kinds = told.get(session);
+    if (kinds?.has(kind)) return "debug";
+    if (kinds) kinds.add(kind);
+    else told.set(session, new Set([kind]));
+    return "info";
+  };
   return {
     opened(session) {
       live.add(session);
@@ -43,8 +52,8 @@ export function createRecorder(
       }
       session.outcome = refusal.kind;
       session.refusals += 1;
-      const level = refusal.kind === "unavailable" ? "warn" : session.refusals > 1 ? "debug" : "info";
-      log[level](
+      const level = levelOf(session, refusal.kind);
+      log[refusal.kind === "unavailable" ? "warn" : level](
         {
           ...who(session),
           kind: refusal.kind,
@@ -64,10 +73,7 @@ export function createRecorder(
     refusedMail(session, kind, detail) {
       metrics.refusals.inc({ kind });
       session.refusals += 1;
-      log[session.refusals > 1 ? "debug" : "info"](
-        { ...who(session), kind, reason: printable(detail, REASON) },
-        "refused",
-      );
+      log[levelOf(session, kind)]({ ...who(session), kind, reason: printable(detail, REASON) }, "refused");
     },
     delivered(session, accepted) {
       if (accepted) session.messages += 1;

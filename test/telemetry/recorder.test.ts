@@ -206,3 +206,37 @@ test("what sessions do is counted", async (t) => {
   assert.equal(sample(after, 'postern_stage_duration_seconds_count{stage="connecting"}'), 1);
   assert.equal(sample(after, "postern_session_errors_total"), 0);
 });
+
+test("a session's first no of each kind is told, with its limit, and the same again is for debugging only", async (t) => {
+  const door = await frontDoor(t, {
+    users: { alice: SECRET },
+    limits: [
+      {
+        name: "guesses",
+        count: "authFailures",
+        per: ["ip"],
+        limit: { points: 2, windowMs: 60_000 },
+        match: {},
+        then: "refuse",
+      },
+    ],
+  });
+  const client = await door.greeted();
+  for (const [tag, word] of ["a", "b", "c"].entries()) {
+    await client.send(`${word} LOGIN alice wrong${tag}`);
+    await client.expect(`${word} NO`);
+  }
+  await client.send("d LOGOUT");
+  await client.readToClose();
+  await door.closed(1);
+  const told = door.log.filter(({ msg }) => msg === "refused");
+  assert.deepEqual(
+    told.map(({ kind, level }) => [kind, level]),
+    [
+      ["badCredential", 30],
+      ["badCredential", 20],
+      ["tooFast", 30],
+    ],
+  );
+  assert.equal(told[2]?.["reason"], "limit guesses: 2 of 2 in 1m for ip=127.0.0.1");
+});
