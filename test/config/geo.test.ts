@@ -115,9 +115,9 @@ test("a file that nobody has renewed for long is warned of", () => {
   assert.match(said[0] ?? "", /policy\.geo\.country: is \d{4} days old \(found /);
 });
 
-test("what the README shows is taken", async () => {
-  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
-  const [, shown = ""] = /```yaml\n(policy:\n {2}geo: .*?)```/s.exec(readme) ?? [];
+test("what the documentation shows is taken", async () => {
+  const docs = await readFile(new URL("../../docs/policy.md", import.meta.url), "utf8");
+  const [, shown = ""] = /```yaml\n(policy:\n {2}geo: .*?)```/s.exec(docs) ?? [];
   const here = shown.replace(/\S*-Country\.mmdb/, "country.mmdb").replace(/\S*-ASN\.mmdb/, "asn.mmdb");
   assert.notEqual(here, shown);
   const result = parseConfig(fileWith({ policy: here }), path, {});
