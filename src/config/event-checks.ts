@@ -10,11 +10,10 @@ const LEAST_SECRET = 16;
 
 /** Where events go. */
 export function checkEvents({ policy }: Config, report: Report): void {
-  if (!report.whole("/policy") || !policy?.events) return;
-  const { webhook, file, nftables } = policy.events;
+  const { webhook, file, nftables } = policy?.events ?? {};
   if (webhook && report.whole(`${AT}/webhook`)) checkWebhook(webhook, report);
   for (const [name, path] of Object.entries({ file, nftables })) {
-    if (path === undefined) continue;
+    if (path === undefined || !report.whole(`${AT}/${name}`)) continue;
     const found = statSync(dirname(path), { throwIfNoEntry: false });
     if (!found?.isDirectory())
       report.warn(`${AT}/${name}`, "is in a folder that is not there", { found: path });

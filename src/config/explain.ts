@@ -109,6 +109,7 @@ function tellUnknownType({ params, parentSchema, data }: Violation, pointer: str
     .join(", ");
   const value = (data as Record<string, unknown>)[tag];
   if (value === undefined) report.error(pointer, "is missing", { valid });
+  else if (value === null) report.error(pointer, "has no value", { valid });
   else report.error(pointer, "is not valid here", { found: show(value), valid });
 }
 

@@ -94,6 +94,7 @@ const ROWS: Record<string, readonly Row[]> = {
     ["NaN", listener("port: ▸.nan"), "listeners[0].port", /found NaN/],
     ["infinity", listener("port: ▸.inf"), "listeners[0].port", /found Infinity/],
     ["nothing", "listeners:\n  - protocol: imap\n    ▸port:", "listeners[0].port", /has no value/],
+    ["no type", "policy:\n  hooks:\n    - name: a\n      ▸type:", "policy.hooks[0].type", /has no value/],
     [
       "a protocol that is none of ours",
       "listeners: [{ protocol: ▸nntp, port: 1 }]",
@@ -633,6 +634,34 @@ for (const [group, rows] of Object.entries(ROWS))
         assert.equal(lines.length, 1, lines.join("\n"));
       });
   });
+
+test("what is wrong in one part of the policy hides nothing that is wrong in another", () => {
+  const parts = [
+    "geo: { country: no.mmdb }",
+    "limits: [{ name: x, count: logins, per: backend, limit: 5 }]",
+    "hooks: [{ type: authPolicy, name: wf, url: http://wf.internal/, nonce: n }]",
+    "events: { webhook: { url: hello, secret: short }, file: a, nftables: a }",
+    "serve: { host: 192.0.2.1, port: 10040 }",
+  ];
+  const lines = linesOf(
+    parseConfig(fileWith({ policy: `policy: { ${parts.join(", ")} }` }), path, {}),
+    "problems",
+  );
+  const keys = new Set(lines.map((line) => /: (policy\.[^:]*): /.exec(line)?.[1]));
+  assert.deepEqual(
+    [...keys].toSorted(),
+    [
+      "policy.events.nftables",
+      "policy.events.webhook.secret",
+      "policy.events.webhook.url",
+      "policy.geo.country",
+      "policy.hooks[0].url",
+      "policy.limits[0].limit",
+      "policy.serve.host",
+    ],
+    lines.join("\n"),
+  );
+});
 
 describe("what is no YAML mapping is reported, too", () => {
   const cases: [name: string, text: string, line: string][] = [
