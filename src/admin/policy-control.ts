@@ -28,6 +28,8 @@ export interface PolicyControl {
   /** `time`: as durations in the configuration. */
   ban(whom: Whom, time: string): Promise<PolicyAnswer>;
   unban(whom: Whom): Promise<PolicyAnswer>;
+  /** All bans by one limit, or by the operator; `whom` must say nothing more. */
+  unbanAll(by: string, whom: Whom): Promise<PolicyAnswer>;
 }
 
 const DEFAULT_LIMIT = 1_000;
@@ -81,7 +83,7 @@ const topped = {
   },
 };
 const banned = { ...exactly, required: ["for"], properties: { ...whom, for: text } };
-const unbanned = { ...exactly, properties: whom };
+const unbanned = { ...exactly, properties: { ...whom, by: text } };
 
 interface TopQuery {
   readonly by?: TopBy;
@@ -121,6 +123,9 @@ export function servePolicy(
     return answer(reply, (policy) => policy.ban(meant, time));
   });
   server.delete("/api/v1/bans", { onRequest, schema: { querystring: unbanned } }, (request, reply) =>
-    answer(reply, (policy) => policy.unban({ ...(request.query as Whom) })),
+    answer(reply, (policy) => {
+      const { by, ...meant } = request.query as Whom & { readonly by?: string };
+      return by === undefined ? policy.unban(meant) : policy.unbanAll(by, meant);
+    }),
   );
 }

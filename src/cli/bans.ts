@@ -94,6 +94,19 @@ export function unban(file: string, whom: Whom): Promise<number> {
   );
 }
 
+/** `postern unban --by`: a limit that was too strict has banned many. */
+export function unbanAll(file: string, by: string, whom: Whom): Promise<number> {
+  return act(
+    () => askAdmin(file, "DELETE", `/api/v1/bans?${new URLSearchParams({ ...whom, by })}`),
+    ({ body }) => {
+      warnIfAlone(body);
+      const bans = Number(body["bans"]);
+      const many = bans === 1 ? "1 ban is lifted" : `${bans} bans are lifted`;
+      print(bans > 0 ? many : `there was no ban by ${by}`);
+    },
+  );
+}
+
 const PARTS = "--ip, --user or the like, as `postern bans` shows it";
 
 /** A gateway that decides by itself for a while says what it knows, and that it is not all. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { ban, bans, explain, type TopOptions, top, unban, type Whom } from "./bans.ts";
+import { ban, bans, explain, type TopOptions, top, unban, unbanAll, type Whom } from "./bans.ts";
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
@@ -133,7 +133,10 @@ export async function program(argv: readonly string[]): Promise<number> {
     );
   key(postern.command("unban"))
     .description("lift a ban, and forget what led to it")
-    .action(async ({ config, ...whom }: Whom & { config: string }) => exit(await unban(config, whom)));
+    .option("--by <limit>", "all bans by this limit, or by operator")
+    .action(async ({ config, by, ...whom }: Whom & { config: string; by?: string }) =>
+      exit(await (by === undefined ? unban(config, whom) : unbanAll(config, by, whom))),
+    );
   postern
     .command("reload")
     .description("have a running gateway take its configuration anew, as SIGHUP does")

@@ -117,7 +117,8 @@ export const PolicySchema = mapping(
     }),
     mode: choice(MODES, {
       default: "enforce",
-      description: "`observe` counts and logs what would have happened, and refuses nothing.",
+      description:
+        "`observe` counts and logs what would have happened, and refuses nothing; bans that stand hold until they end or are lifted.",
     }),
     exempt: Type.Array(NETWORK, {
       default: ["127.0.0.0/8", "::1"],

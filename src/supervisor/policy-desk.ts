@@ -101,6 +101,15 @@ export class PolicyDesk implements PolicyControl {
     return this.#tell({ lifted: await this.#policy.unban(keyOf(whom)) });
   }
 
+  async unbanAll(by: string, whom: Whom): Promise<PolicyAnswer> {
+    if (Object.keys(whom).length > 0)
+      return { ok: false, problems: ["by: is for all bans of a limit; leave it out to lift somebody's"] };
+    const meant = (await this.#policy.bans()).filter((ban) => ban.by === by);
+    let bans = 0;
+    for (const { key } of meant) if (await this.#policy.unban(key)) bans += 1;
+    return this.#tell({ lifted: bans > 0, bans });
+  }
+
   /** Where addresses are is read when somebody asks, which is rare: the files are large. */
   #open(places = placesUnread(this.#config.policy.geo)): Policy {
     return createPolicy({ ...this.#config.policy, store: this.#store, observer: this.#observer, places });

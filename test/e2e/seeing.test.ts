@@ -82,8 +82,12 @@ for (const workers of [0, 2]) {
     await says(door, who, /^ {2}ip=127\.0\.0\.66: banned by guesses until .*\d\d:\d\d \(.* left\)$/m);
     await says(door, who, /^ {2}guesses: 3 of 3 in 10m for ip=127\.0\.0\.66, begins anew in 9m /m);
     await says(door, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
-    await says(door, "unban --ip 127.0.0.66", /^the ban is lifted\n$/);
+    await says(door, "ban --ip 127.0.0.67 --for 30m", /banned by operator/);
+    await says(door, "unban --by guesses", /^1 ban is lifted\n$/);
     await everybodyIsLetIn(door);
+    await says(door, "unban --by guesses", /^there was no ban by guesses\n$/);
+    await says(door, "bans", /^ip=127\.0\.0\.67: banned by operator until .*\n1 ban\n$/);
+    await says(door, "unban --ip 127.0.0.67", /^the ban is lifted\n$/);
     await says(door, "unban --ip 127.0.0.66", /^there was no ban/);
     await says(door, who, /: would be let in\nthe name has signed in from this network lately\n/);
     await says(
@@ -138,6 +142,7 @@ test("what makes no sense is refused with a reason, and changes nothing", async 
     ["GET", "explain?user=a%00b", undefined, /user: that can be nobody's/],
     ["GET", "explain?user=a%20ip=203.0.113.5", undefined, /user: that can be nobody's/],
     ["GET", "bans?limit=0", undefined, /limit/],
+    ["DELETE", "bans?by=guesses&ip=203.0.113.5", undefined, /by: is for all bans of a limit/],
     ["POST", "bans", {}, /for/],
     ["POST", "bans", { for: "1h" }, /say whom/],
     ["POST", "bans", { ip: "203.0.113.5" }, /for/],
