@@ -116,7 +116,7 @@ test("an operator sees where somebody is, and bans a country or an AS", async ()
     "explain --ip 127.0.2.1",
     /: a login would be refused, and always will be\nthe address is in CN \(China\), in AS64500\n/,
   );
-  await says(door, "explain --ip 127.0.2.1", /^ {2}abroad: none at all for ip=127\.0\.2\.1; would be /m);
+  await says(door, "explain --ip 127.0.2.1", /^ {2}abroad: none at all for ip=127\.0\.2\.1; next: refused$/m);
   await says(
     door,
     "explain --ip 127.0.3.1",

@@ -82,6 +82,9 @@ const WORKERS = Number(process.env["POSTERN_WORKERS"] ?? 0);
 
 const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
+/** Each of its processes compiles the program, on a machine that runs other tests too. */
+const START_MS = 30_000;
+
 /** Starts it and waits until it says that it is ready. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const folder = await temporaryFolder();
@@ -119,7 +122,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (!child.running) throw new Error(`the gateway did not start:\n${child.output()}`);
       return (await admin("/readyz").catch(() => undefined))?.status === 200;
     },
-  );
+    { timeoutMs: START_MS },
+  ).catch(async (error) => {
+    // Nobody has it yet who could stop it, and the test's process would wait for it for ever.
+    await child.kill();
+    throw error;
+  });
 
   const stop = async () => (await child.stop()).code;
   return {
