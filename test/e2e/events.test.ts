@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { PolicyEvent } from "../../src/policy/events/event.ts";
 import { type Receiver, startReceiver } from "../policy/webhook-kit.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { type Door, openDoor } from "../support/door.ts";
 import { freePort } from "../support/ports.ts";
+import { says } from "../support/postern.ts";
 import { gone, isAlive } from "../support/process-tree.ts";
 import { runProcess } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
@@ -15,7 +15,6 @@ import { startScriptedSmtp } from "../support/scripted-smtp.ts";
 import { openSmtpDoor, talk } from "../support/smtp-door.ts";
 import { eventually } from "../support/waiting.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const USERS = { "alice@example.org": "right", "bob@example.org": "right" };
 const SECRET = "swordfish-swordfish";
 const GUESSES = { name: "guesses", count: "authFailures", per: "ip", limit: "3/10m", then: { ban: "1h" } };
@@ -24,13 +23,6 @@ const ROAMING = { name: "roaming", count: "networks", per: "user", limit: "2/1h"
 function policy(url: string, more: object = {}) {
   const events = { webhook: { url, secret: SECRET }, file: "events.log", nftables: "banned.nft", ...more };
   return { exempt: ["127.0.0.9"], limits: [GUESSES, ROAMING], events };
-}
-
-async function postern(door: Door, ...args: string[]): Promise<string> {
-  const whole = [MAIN, ...args, "--config", door.gateway.folder.at("postern.yaml")];
-  const { code, stdout, stderr } = await runProcess(process.execPath, whole, { name: `postern ${args[0]}` });
-  assert.equal(code, 0, stdout + stderr);
-  return stdout;
 }
 
 async function guessUntilBanned(door: Door, from: string): Promise<void> {
@@ -47,7 +39,7 @@ async function reload(door: Door, change: object): Promise<void> {
   const config = JSON.parse(await readFile(path, "utf8"));
   await writeFile(`${path}.new`, JSON.stringify({ ...config, policy: change }));
   await rename(`${path}.new`, path);
-  await postern(door, "reload");
+  await says(door.gateway, "reload");
 }
 
 const seen = (receiver: Receiver) =>
@@ -71,8 +63,8 @@ for (const workers of [0, 2])
       await alice.expectUntil("n OK ");
     }
     await eventually("the suspicion", () => receiver.events().length > 1);
-    await postern(door, "ban", "--user", "Bob@example.org", "--for", "1h");
-    await postern(door, "unban", "--ip", "127.0.0.66");
+    await says(door.gateway, "ban --user Bob@example.org --for 1h");
+    await says(door.gateway, "unban --ip 127.0.0.66");
     await eventually("the pardon", () => receiver.events().length > 3);
     assert.deepEqual(seen(receiver), [
       ["ban", { ip: "127.0.0.66" }, "guesses"],
@@ -124,10 +116,10 @@ test("who does most is told by the API and on the command line, and no metric ha
     config: { policy: policy("http://127.0.0.1:9/"), routes: [{ to: "store" }], workers: 2 },
   });
   await guessUntilBanned(door, "127.0.0.66");
-  const said = await postern(door, "top");
+  const said = await says(door.gateway, "top");
   assert.match(said, /^authFailures by network, in this gateway since 20\d\d-.*Z\n3 {2}127\.0\.0\.66\n$/);
-  assert.match(await postern(door, "top", "--by", "user", "--limit", "1"), /\n3 {2}alice@example\.org\n$/);
-  assert.match(await postern(door, "top", "--count", "messages"), /\nnone\n$/);
+  assert.match(await says(door.gateway, "top --by user --limit 1"), /\n3 {2}alice@example\.org\n$/);
+  assert.match(await says(door.gateway, "top --count messages"), /\nnone\n$/);
   const { body } = await door.gateway.admin("/api/v1/top?by=user&count=authFailures&limit=5");
   const { since, ...answer } = JSON.parse(body);
   assert.ok(Date.now() - Date.parse(since) < 60_000);
@@ -206,7 +198,7 @@ test("over an upgrade bans stay in the file for nftables, which the new process 
     });
   await guessUntilBanned(door, "127.0.0.66");
   await holds("127.0.0.66");
-  const heir = Number(/process (\d+) serves now/.exec(await postern(door, "upgrade"))?.[1]);
+  const heir = Number(/process (\d+) serves now/.exec(await says(door.gateway, "upgrade"))?.[1]);
   cleanup.defer(async () => {
     if (await isAlive(heir)) process.kill(heir, "SIGTERM");
     await gone(heir);

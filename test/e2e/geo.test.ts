@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
 import { rename } from "node:fs/promises";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { certificateAuthority } from "../support/certificates.ts";
 import { connect } from "../support/conversation.ts";
 import { type Door, openDoor } from "../support/door.ts";
 import { asns, countries } from "../support/geo.ts";
-import { runProcess } from "../support/processes.ts";
+import { says } from "../support/postern.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
 import { startScriptedSmtp } from "../support/scripted-smtp.ts";
 import { openSmtpDoor } from "../support/smtp-door.ts";
 import { eventually } from "../support/waiting.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const USERS = { "alice@example.org": "right" };
 const AT_HOME = { localAddress: "127.0.1.1" };
 const ABROAD = { localAddress: "127.0.2.1" };
@@ -55,13 +53,6 @@ const EACH = 4;
 
 async function everybody(door: Door, from: { localAddress: string }, answer: string): Promise<void> {
   for (let times = 0; times < EACH; times++) assert.equal(await login(door, from), answer);
-}
-
-async function says(door: Door, args: string, expected: RegExp, exit = 0): Promise<void> {
-  const whole = [MAIN, ...args.split(" "), "--config", door.gateway.folder.at("postern.yaml")];
-  const { code, stdout, stderr } = await runProcess(process.execPath, whole, { name: `postern ${args}` });
-  assert.match(stdout + stderr, expected, args);
-  assert.equal(code, exit, args);
 }
 
 for (const workers of [0, 2]) {
@@ -112,17 +103,25 @@ test("an operator sees where somebody is, and bans a country or an AS", async ()
     config: { workers: 2, policy: { exempt: [], geo: GEO, limits: [abroad("DE", "unknown")] } },
   });
   await says(
-    door,
+    door.gateway,
     "explain --ip 127.0.2.1",
     /: a login would be refused, and always will be\nthe address is in CN \(China\), in AS64500\n/,
   );
-  await says(door, "explain --ip 127.0.2.1", /^ {2}abroad: none at all for ip=127\.0\.2\.1; next: refused$/m);
   await says(
-    door,
+    door.gateway,
+    "explain --ip 127.0.2.1",
+    /^ {2}abroad: none at all for ip=127\.0\.2\.1; next: refused$/m,
+  );
+  await says(
+    door.gateway,
     "explain --ip 127.0.3.1",
     /: would be let in\nthe address is in an unknown country, in an /,
   );
-  await says(door, "explain --ip 127.0.2.1 --json", /^\{"exempt":false,"country":"CN","asn":"AS64500",/);
+  await says(
+    door.gateway,
+    "explain --ip 127.0.2.1 --json",
+    /^\{"exempt":false,"country":"CN","asn":"AS64500",/,
+  );
 
   await everybody(door, NOWHERE, "OK");
   for (const [whom, key, from] of [
@@ -130,18 +129,32 @@ test("an operator sees where somebody is, and bans a country or an AS", async ()
     ["--asn 64500", "asn=AS64500", ABROAD],
     ["--country unknown", "country=unknown", NOWHERE],
   ] as const) {
-    await says(door, `ban ${whom} --for 30m`, new RegExp(`^${key}: banned by operator until `));
+    await says(door.gateway, `ban ${whom} --for 30m`, new RegExp(`^${key}: banned by operator until `));
     for (let times = 0; times < EACH; times++) {
       await using refused = await connect({ ...from, port: door.ports.starttls });
       await refused.expect("* BYE ");
     }
-    await says(door, `explain --ip ${from.localAddress}`, new RegExp(`^ {2}${key}: banned by operator`, "m"));
-    await says(door, `unban ${whom}`, /^the ban is lifted\n$/);
+    await says(
+      door.gateway,
+      `explain --ip ${from.localAddress}`,
+      new RegExp(`^ {2}${key}: banned by operator`, "m"),
+    );
+    await says(door.gateway, `unban ${whom}`, /^the ban is lifted\n$/);
     await using again = await connect({ ...from, port: door.ports.starttls });
     await again.expect("* OK ");
   }
-  await says(door, "ban --country Germany --for 1h", /country: "Germany" is neither two letters nor un/, 1);
-  await says(door, "ban --asn 0 --for 1h", /asn: "0" is neither a number such as AS64500 nor unknown/, 1);
+  await says(
+    door.gateway,
+    "ban --country Germany --for 1h",
+    /country: "Germany" is neither two letters nor un/,
+    1,
+  );
+  await says(
+    door.gateway,
+    "ban --asn 0 --for 1h",
+    /asn: "0" is neither a number such as AS64500 nor unknown/,
+    1,
+  );
 });
 
 test("a client is where a trusted proxy says that it comes from, by IPv6 too", async () => {

@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { certificateAuthority } from "../support/certificates.ts";
 import { openDoor } from "../support/door.ts";
-import { runProcess } from "../support/processes.ts";
+import { says } from "../support/postern.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const MARK = "hostileMark";
 /** What a log, a terminal or a metric could take for something else than a name. */
 const NAMES = [
@@ -79,9 +77,6 @@ for (const format of ["json", "pretty"])
     assert.doesNotMatch(metrics, new RegExp(`${MARK}|user=|admin"`, "i"));
     assert.equal(await gateway.metric("postern_logins_total", { outcome: "ok" }), 1);
     // What an operator is shown steers no terminal either.
-    const shown = await runProcess(process.execPath, [
-      ...[MAIN, "bans", "--config", gateway.folder.at("postern.yaml")],
-    ]);
-    assert.match(shown.stdout, new RegExp(MARK, "i"));
-    for (const line of shown.stdout.split("\n")) assert.doesNotMatch(line, UNFIT);
+    const shown = await says(gateway, "bans", new RegExp(MARK, "i"));
+    for (const line of shown.split("\n")) assert.doesNotMatch(line, UNFIT);
   });

@@ -1,22 +1,20 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { certificateAuthority } from "../support/certificates.ts";
 import { type Conversation, connect } from "../support/conversation.ts";
 import { startDovecot } from "../support/dovecot.ts";
 import { type Gateway, startGateway } from "../support/gateway.ts";
 import { message } from "../support/mail.ts";
 import { freePort } from "../support/ports.ts";
+import { says } from "../support/postern.ts";
 import { type Postfix, startPostfix, withoutPostfix } from "../support/postfix.ts";
 import { gone, isAlive } from "../support/process-tree.ts";
-import { runProcess } from "../support/processes.ts";
 import { startScriptedSmtp } from "../support/scripted-smtp.ts";
 import { openSmtpDoor, plain, type SmtpDoor, talk } from "../support/smtp-door.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temp.ts";
 import { eventually, within } from "../support/waiting.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const HERE = "here.example";
 const ALICE = "alice@example.org";
 const LIMITS = [
@@ -100,12 +98,6 @@ async function sendAtPostfix(postfix: Postfix, localAddress: string, ...recipien
   );
 }
 
-async function postern(gateway: Gateway, line: string): Promise<string> {
-  const args = [MAIN, ...line.split(" "), "--config", gateway.folder.at("postern.yaml")];
-  const { stdout, stderr } = await runProcess(process.execPath, args, { name: "postern" });
-  return stdout + stderr;
-}
-
 /** Its configuration, with another name for Postfix. */
 async function renamed(gateway: Gateway): Promise<string> {
   const text = await readFile(gateway.folder.at("postern.yaml"), "utf8");
@@ -183,13 +175,13 @@ for (const workers of [0, 2])
       await sendAtPostfix(postfix, "127.0.0.68", "w");
 
       // A ban turns away before a greeting, and in the middle.
-      assert.match(await postern(door.gateway, "ban --ip 127.0.0.68 --for 1h"), /^ip=127\.0\.0\.68: banned/);
+      await says(door.gateway, "ban --ip 127.0.0.68 --for 1h", /^ip=127\.0\.0\.68: banned/);
       await using banned = await connect({ port: postfix.port, localAddress: "127.0.0.68" });
       await banned.expect(/^421 4\.7\.0 .*Your network or account is blocked for now/);
-      assert.match(await postern(door.gateway, "ban --ip 127.0.0.67 --for 1h"), /^ip=127\.0\.0\.67: banned/);
+      await says(door.gateway, "ban --ip 127.0.0.67 --for 1h", /^ip=127\.0\.0\.67: banned/);
       await talk(fourth, [rcpt("w"), /^421 4\.7\.0 /]);
       await fourth.expectClosed();
-      assert.match(await postern(door.gateway, "unban --ip 127.0.0.68"), /lifted/);
+      await says(door.gateway, "unban --ip 127.0.0.68", /lifted/);
       await sendAtPostfix(postfix, "127.0.0.68", "w");
       assert.equal(await door.gateway.metric("postern_policy_requests_total", { answer: "banned" }), 2);
       assert.equal(await door.gateway.metric("postern_policy_requests_total", { answer: "failed" }), 0);

@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
 import { readFile, stat } from "node:fs/promises";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { certificateAuthority } from "../support/certificates.ts";
 import { connect } from "../support/conversation.ts";
 import { type Door, openDoor } from "../support/door.ts";
+import { says } from "../support/postern.ts";
 import { gone, isAlive } from "../support/process-tree.ts";
-import { runProcess } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
 import { startScriptedBackend } from "../support/scripted-backend.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { within } from "../support/waiting.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const USERS = { "alice@example.org": "right", "bob@example.org": "right" };
 const GUESSER = { localAddress: "127.0.0.66" };
 const GUESSES = {
@@ -23,19 +21,6 @@ const GUESSES = {
   then: { ban: "1h", upTo: "1d" },
 };
 const CONFIG = { policy: { exempt: ["127.0.0.9"], limits: [GUESSES] }, routes: [{ to: "store" }] };
-
-/** The command line at a running gateway's side: its exit code, and what it wrote. */
-async function postern(door: Door, ...args: string[]): Promise<{ code: number | null; said: string }> {
-  const whole = [MAIN, ...args, "--config", door.gateway.folder.at("postern.yaml")];
-  const { code, stdout, stderr } = await runProcess(process.execPath, whole, { name: `postern ${args[0]}` });
-  return { code, said: stdout + stderr };
-}
-
-async function says(door: Door, args: string, expected: RegExp): Promise<void> {
-  const { code, said } = await postern(door, ...args.split(" "));
-  assert.match(said, expected, args);
-  assert.equal(code, 0, args);
-}
 
 /** Wrong passwords, each another one, until the door has had enough. */
 async function guessUntilBanned(door: Door): Promise<void> {
@@ -74,36 +59,44 @@ for (const workers of [0, 2]) {
       config: { ...CONFIG, workers },
     });
     const who = "explain --user alice@example.org --ip 127.0.0.66";
-    await says(door, who, /^alice@example\.org from 127\.0\.0\.66: would be let in\n/);
-    await says(door, "bans", /^0 bans\n$/);
+    await says(door.gateway, who, /^alice@example\.org from 127\.0\.0\.66: would be let in\n/);
+    await says(door.gateway, "bans", /^0 bans\n$/);
     await guessUntilBanned(door);
     await everybodyIsRefused(door);
-    await says(door, who, /^alice@example\.org from 127\.0\.0\.66: would be refused, banned for (59m|1h)/);
-    await says(door, who, /^ {2}ip=127\.0\.0\.66: banned by guesses until .*\d\d:\d\d \(.* left\)$/m);
-    await says(door, who, /^ {2}guesses: 3 of 3 in 10m for ip=127\.0\.0\.66, begins anew in 9m /m);
-    await says(door, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
-    await says(door, "ban --ip 127.0.0.67 --for 30m", /banned by operator/);
-    await says(door, "unban --by guesses", /^1 ban is lifted\n$/);
-    await everybodyIsLetIn(door);
-    await says(door, "unban --by guesses", /^there was no ban by guesses\n$/);
-    await says(door, "bans", /^ip=127\.0\.0\.67: banned by operator until .*\n1 ban\n$/);
-    await says(door, "unban --ip 127.0.0.67", /^the ban is lifted\n$/);
-    await says(door, "unban --ip 127.0.0.66", /^there was no ban/);
-    await says(door, who, /: would be let in\nthe name has signed in from this network lately\n/);
     await says(
-      door,
+      door.gateway,
+      who,
+      /^alice@example\.org from 127\.0\.0\.66: would be refused, banned for (59m|1h)/,
+    );
+    await says(door.gateway, who, /^ {2}ip=127\.0\.0\.66: banned by guesses until .*\d\d:\d\d \(.* left\)$/m);
+    await says(door.gateway, who, /^ {2}guesses: 3 of 3 in 10m for ip=127\.0\.0\.66, begins anew in 9m /m);
+    await says(door.gateway, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
+    await says(door.gateway, "ban --ip 127.0.0.67 --for 30m", /banned by operator/);
+    await says(door.gateway, "unban --by guesses", /^1 ban is lifted\n$/);
+    await everybodyIsLetIn(door);
+    await says(door.gateway, "unban --by guesses", /^there was no ban by guesses\n$/);
+    await says(door.gateway, "bans", /^ip=127\.0\.0\.67: banned by operator until .*\n1 ban\n$/);
+    await says(door.gateway, "unban --ip 127.0.0.67", /^the ban is lifted\n$/);
+    await says(door.gateway, "unban --ip 127.0.0.66", /^there was no ban/);
+    await says(door.gateway, who, /: would be let in\nthe name has signed in from this network lately\n/);
+    await says(
+      door.gateway,
       `${who} --json`,
       /^\{"exempt":false,"knownNetwork":true,.*"limits":\[\{"limit":"guesses",/,
     );
 
     await says(
-      door,
+      door.gateway,
       "ban --ip 127.0.0.66 --for 30m",
       /^ip=127\.0\.0\.66: banned by operator until .* left\)\n$/,
     );
     await everybodyIsRefused(door);
-    await says(door, "unban --ip 127.0.0.66", /lifted/);
-    await says(door, "ban --user Bob@example.org --for 1h", /^user=bob@example\.org: banned by operator /);
+    await says(door.gateway, "unban --ip 127.0.0.66", /lifted/);
+    await says(
+      door.gateway,
+      "ban --user Bob@example.org --for 1h",
+      /^user=bob@example\.org: banned by operator /,
+    );
     await using bob = await door.greetedInTls();
     await bob.send("a LOGIN bob@example.org right");
     await bob.expectUntil(/^\* BYE |^a NO /);
@@ -166,13 +159,11 @@ test("what makes no sense is refused with a reason, and changes nothing", async 
   assert.deepEqual(JSON.parse((await ask("GET", "bans")).text), { total: 0, bans: [] });
   // An IPv6 network is understood as it is shown.
   assert.equal((await ask("POST", "bans", { ip: "2001:db8::7", for: "1h" })).status, 200);
-  await says(door, "bans", /^ip=2001:db8:0:0:0:0:0:0\/64: banned by operator /);
-  await says(door, "unban --ip 2001:db8:0:0:0:0:0:0/64", /lifted/);
-  await says(door, "ban --ip 127.0.0.9 --for 1h", /\nbut this address is exempt/);
-  await says(door, "explain --ip 127.0.0.9", /^from 127\.0\.0\.9: exempt /);
-  const nobody = await postern(door, "explain");
-  assert.equal(nobody.code, 2);
-  assert.match(nobody.said, /say whom/);
+  await says(door.gateway, "bans", /^ip=2001:db8:0:0:0:0:0:0\/64: banned by operator /);
+  await says(door.gateway, "unban --ip 2001:db8:0:0:0:0:0:0/64", /lifted/);
+  await says(door.gateway, "ban --ip 127.0.0.9 --for 1h", /\nbut this address is exempt/);
+  await says(door.gateway, "explain --ip 127.0.0.9", /^from 127\.0\.0\.9: exempt /);
+  await says(door.gateway, "explain", /say whom/, 2);
 });
 
 test("where a token is set, limits and bans want it", async () => {
@@ -203,8 +194,8 @@ test("where a token is set, limits and bans want it", async () => {
     assert.equal(status, 401, `${method} ${what}`);
   }
   // The command line finds it in the configuration.
-  await says(door, "ban --ip 203.0.113.5 --for 1h", /banned by operator/);
-  await says(door, "bans", /\n1 ban\n$/);
+  await says(door.gateway, "ban --ip 203.0.113.5 --for 1h", /banned by operator/);
+  await says(door.gateway, "bans", /\n1 ban\n$/);
 });
 
 test("a ban outlives a restart, and a broken file of bans is told and ignored", async () => {
@@ -222,7 +213,7 @@ test("a ban outlives a restart, and a broken file of bans is told and ignored", 
   {
     await using door = await start();
     await everybodyIsRefused(door);
-    await says(door, "unban --ip 127.0.0.66", /lifted/);
+    await says(door.gateway, "unban --ip 127.0.0.66", /lifted/);
   }
   await data.write("bans.json", "{");
   await using door = await start();
@@ -253,9 +244,9 @@ for (const workers of [0, 1]) {
       await gone(heir);
     });
     await everybodyIsRefused(door);
-    await says(door, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
+    await says(door.gateway, "bans", /^ip=127\.0\.0\.66: banned by guesses until .*\n1 ban\n$/);
     // The old one is gone, and has not written over what the new one keeps.
-    await says(door, "ban --user bob@example.org --for 1h", /banned by operator/);
+    await says(door.gateway, "ban --user bob@example.org --for 1h", /banned by operator/);
     await gone(gateway.pid);
     process.kill(heir, "SIGTERM");
     await gone(heir);
@@ -275,12 +266,12 @@ test("an operator at one of two gateways with one Redis sees and lifts the bans 
   await using other = await open();
   await guessUntilBanned(one);
   await everybodyIsRefused(other);
-  await says(other, "explain --ip 127.0.0.66", /^ {2}ip=127\.0\.0\.66: banned by guesses until /m);
-  await says(other, "unban --ip 127.0.0.66", /^the ban is lifted\n$/);
+  await says(other.gateway, "explain --ip 127.0.0.66", /^ {2}ip=127\.0\.0\.66: banned by guesses until /m);
+  await says(other.gateway, "unban --ip 127.0.0.66", /^the ban is lifted\n$/);
   await everybodyIsLetIn(one);
   await redis.kill();
   await other.gateway.metricIs("postern_store_up", 0);
-  await says(other, "bans", /^the shared store does not answer: .*\n0 bans\n$/);
+  await says(other.gateway, "bans", /^the shared store does not answer: .*\n0 bans\n$/);
 });
 
 test("explain and ban follow a reload", async () => {
@@ -295,14 +286,14 @@ test("explain and ban follow a reload", async () => {
   const config = JSON.parse(await readFile(path, "utf8")) as object;
   const policy = { exempt: [], limits: [{ ...GUESSES, name: "others", per: ["user", "ip"] }] };
   await door.gateway.folder.write("postern.yaml", JSON.stringify({ ...config, policy }));
-  await says(door, "reload", /^reloaded: /);
+  await says(door.gateway, "reload", /^reloaded: /);
   await says(
-    door,
+    door.gateway,
     "explain --user bob --ip 127.0.0.9",
     /^ {2}others: 0 of 3 in 10m for ip=127\.0\.0\.9 user=bob$/m,
   );
   await says(
-    door,
+    door.gateway,
     "ban --user bob --ip 203.0.113.5 --for 1h",
     /^ip=203\.0\.113\.5 user=bob: banned by operator /,
   );
