@@ -1,5 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { createLimitMetrics, type Readings } from "./metrics.ts";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { collectProcessMetrics, createLimitMetrics, type Readings } from "./metrics.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** Seconds: a store is asked for a tenth of one at most. */
@@ -21,7 +21,7 @@ export type SupervisorMetrics = ReturnType<typeof createSupervisorMetrics>;
 export function createSupervisorMetrics(readings: SupervisorReadings, alone: boolean) {
   const registry = new Registry();
   const registers = [registry];
-  if (!alone) collectDefaultMetrics({ register: registry });
+  if (!alone) collectProcessMetrics(registry);
   new Gauge({
     name: "postern_workers",
     help: "Worker processes that can take sessions now; 0 where one process does everything.",

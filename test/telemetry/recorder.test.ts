@@ -167,6 +167,7 @@ test("every metric that is promised is there before the first session", async (t
   })) {
     assert.match(text, new RegExp(`^# TYPE ${name} ${type}$`, "m"));
   }
+  assert.doesNotMatch(text, /^# TYPE \S+_total gauge$/m);
   assert.equal(sample(text, 'postern_connections_total{listener="imap-143"}'), 0);
   assert.equal(sample(text, 'postern_sessions_open{listener="imap-143"}'), 0);
   assert.equal(sample(text, 'postern_bytes_total{listener="imap-143",direction="in"}'), 0);
