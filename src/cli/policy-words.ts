@@ -1,3 +1,4 @@
+import { amountOf, inSize } from "../policy/amount.ts";
 import { inTime } from "../policy/period.ts";
 
 /** A ban as the admin port tells of it. */
@@ -55,7 +56,6 @@ const TIMES = ["first", "second", "third", "fourth", "fifth"];
 const ENDINGS: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd" };
 const ORDINAL = new Intl.PluralRules("en", { type: "ordinal" });
 const COUNTRIES = new Intl.DisplayNames("en", { type: "region" });
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /** For tired people: what would happen first, then why. */
 export function wordsFor(
@@ -102,7 +102,7 @@ export interface ToldTop {
 
 /** One a line, those with most first. */
 export function topWords({ by, count, since, top }: ToldTop): string[] {
-  const amount = count.startsWith("bytes") ? size : String;
+  const amount = amountOf(count);
   const rows = top.map((row) => {
     const sure = row.error === 0 ? "" : ` (${amount(row.error)} of them perhaps others')`;
     return `${amount(row.count)}  ${row[by] ?? ""}${sure}`;
@@ -180,7 +180,7 @@ function limitWords(limit: ToldLimit): string {
   const { count, key, taken, points, windowMs, endsInMs } = limit;
   const then = nextWords(limit) && `; ${nextWords(limit)}`;
   if (points === 0) return `${limit.limit}: none at all for ${key}${then}`;
-  const amount = count.startsWith("bytes") ? size : String;
+  const amount = amountOf(count);
   const time = windowMs === undefined ? "at once" : `in ${inTime(windowMs)}`;
   const anew = endsInMs === undefined ? "" : `, begins anew in ${inTime(roughly(endsInMs))}`;
   return `${limit.limit}: ${amount(taken)} of ${amount(points)} ${time} for ${key}${anew}${then}`;
@@ -200,7 +200,7 @@ function nextWords(limit: ToldLimit): string {
     case "delay":
       return `next: delay ${inTime(delayMs)}`;
     case "throttle":
-      return `next: slowed down to ${size(rate)} a second`;
+      return `next: slowed down to ${inSize(rate)} a second`;
     case "alert":
       return "next: somebody is told";
     case "observe":
@@ -215,11 +215,6 @@ function nextWords(limit: ToldLimit): string {
 /** Nobody wants milliseconds beside seconds. */
 function roughly(ms: number): number {
   return ms < 1_000 ? ms : Math.ceil(ms / 1_000) * 1_000;
-}
-
-function size(bytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
-  return `${Number((bytes / 1024 ** power).toFixed(1))}${UNITS[power]}`;
 }
 
 /** The time of day where the reader is; with the day, unless it is today. */

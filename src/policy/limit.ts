@@ -1,4 +1,5 @@
 import { Refused } from "../refusal.ts";
+import { amountOf } from "./amount.ts";
 import { inOrder, type KeyPart, limitKey, type Subject, showKey } from "./limit-key.ts";
 import { Match, type Matching } from "./match.ts";
 import { inTime } from "./period.ts";
@@ -139,7 +140,8 @@ export class Rule {
   describe(whom: string, { taken }: Pick<Count, "taken">): string {
     if (this.points === 0) return `limit ${this.name}: none at all for ${showKey(whom)}`;
     const time = this.windowMs === undefined ? "at once" : `in ${inTime(this.windowMs)}`;
-    return `limit ${this.name}: ${taken} of ${this.points} ${time} for ${showKey(whom)}`;
+    const amount = amountOf(this.count);
+    return `limit ${this.name}: ${amount(taken)} of ${amount(this.points)} ${time} for ${showKey(whom)}`;
   }
 
   refusal(whom: string, count: Count): Refused {

@@ -52,7 +52,10 @@ test("a session that has moved more than its limit hears goodbye, and the next o
   await bob.send("n NOOP");
   await bob.expect("n OK ");
   const refused = door.gateway.log().find((line) => line["msg"] === "refused");
-  assert.match(String(refused?.["reason"]), /^limit upload: \d+ of 65536 in 1d for user=alice@example\.org$/);
+  assert.match(
+    String(refused?.["reason"]),
+    /^limit upload: [0-9.]+KiB of 64KiB in 1d for user=alice@example\.org$/,
+  );
   assert.ok((await door.gateway.metric("postern_limit_total", { limit: "upload", answer: "refused" })) >= 2);
 });
 

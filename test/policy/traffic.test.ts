@@ -70,7 +70,7 @@ test("bytes of all sessions of a user are counted once a second, and beyond the 
   one.bytes.in += 101;
   two.bytes.in += 1;
   await swept(() => one.stopped !== undefined);
-  assert.equal(one.stopped?.refusal.detail, "limit bytesIn: 1002 of 1000 in 1d for user=alice");
+  assert.equal(one.stopped?.refusal.detail, "limit bytesIn: 1002B of 1000B in 1d for user=alice");
   assert.equal(one.stopped?.refusal.kind, "tooFast");
   assert.ok(two.stopped);
   assert.equal(bob.stopped, undefined);
