@@ -53,6 +53,8 @@ export class MemoryStore implements CounterStore {
   /** Of names that are nobody's: made up in any number, they push out no user's. */
   readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
   readonly #different = new Remembered(DIFFERENT, this.#digests);
+  /** How many different ones: kept no more than which they are, or they would be counted twice. */
+  readonly #kinds: Counters;
   readonly #now: () => number;
   /** What outlives the process, in the order of the file. */
   readonly #tables: readonly (Counters | Remembered)[];
@@ -61,6 +63,7 @@ export class MemoryStore implements CounterStore {
   constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
     this.#now = now;
     this.#counters = new Counters(maxKeys, this.#digests);
+    this.#kinds = new Counters(maxKeys, this.#digests);
     this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
@@ -69,7 +72,7 @@ export class MemoryStore implements CounterStore {
 
   /** Keys held, of counters and bans. */
   get size(): number {
-    return this.#counters.size + this.#decoys.size + this.#bans.size;
+    return this.#counters.size + this.#kinds.size + this.#decoys.size + this.#bans.size;
   }
 
   async take(question: Question): Promise<{ readonly ban: Ban } | Taken> {
@@ -127,7 +130,7 @@ export class MemoryStore implements CounterStore {
     const known = this.#isKnown(visitor, now);
     const counts = buckets.map((bucket) => ({
       ...this.#count(bucket, known, now),
-      taken: this.#counters.read(bucket, now).taken,
+      taken: this.#countersOf(bucket).read(bucket, now).taken,
       ...(bucket.ban && { banMs: this.#bans.weigh(bucket.ban, now).length }),
     }));
     return { bans: this.#bans.among(bans, now), counts, known };
@@ -142,7 +145,7 @@ export class MemoryStore implements CounterStore {
   }
 
   async unban(key: string, counters: readonly string[]): Promise<boolean> {
-    for (const counter of counters) this.#counters.forget(counter);
+    for (const counter of counters) for (const at of [this.#counters, this.#kinds]) at.forget(counter);
     return this.#bans.lift(key, this.#now());
   }
 
@@ -181,7 +184,7 @@ export class MemoryStore implements CounterStore {
   /** Forgets what is counted and remembered, but for bans and seats, to take what was counted by this secret. */
   restoreSecret(secret: Uint8Array): void {
     this.#digests.rekey(secret);
-    for (const { parts } of [...this.#tables, this.#repeats]) parts.clear();
+    for (const { parts } of [...this.#tables, this.#repeats, this.#kinds]) parts.clear();
   }
 
   restoreCounters({ table, rows }: KeptRows, agoMs: number): void {
@@ -212,7 +215,7 @@ export class MemoryStore implements CounterStore {
 
   #count(bucket: Bucket, known: boolean, now: number): Count {
     const { windowMs, cost = 1, points, ofName } = bucket;
-    const own = this.#counters.read(bucket, now);
+    const own = this.#countersOf(bucket).read(bucket, now);
     const decoy = ofName ? this.#decoys.read(bucket, now) : undefined;
     const taken = own.taken + (decoy?.taken ?? 0);
     const endsAt = Math.max(own.endsAt, decoy?.endsAt ?? 0);
@@ -221,15 +224,19 @@ export class MemoryStore implements CounterStore {
     return { taken, leftMs, over: !passes && taken + Math.max(cost, 1) > points };
   }
 
+  #countersOf({ distinct }: Bucket): Counters {
+    return distinct === undefined ? this.#counters : this.#kinds;
+  }
+
   #isCounted({ key, distinct }: Bucket, { endsAt }: Reading, now: number): boolean {
     return distinct !== undefined && this.#different.has(`${key}\u0000${endsAt}`, distinct, now);
   }
 
   /** Another one of this window: nobody gives it back, for it has been there. */
   #addDifferent(bucket: Bucket, distinct: string, now: number): 0 | 1 {
-    if (this.#isCounted(bucket, this.#counters.read(bucket, now), now)) return 0;
-    this.#counters.add(bucket, 1, false, now);
-    const { endsAt } = this.#counters.read(bucket, now);
+    if (this.#isCounted(bucket, this.#kinds.read(bucket, now), now)) return 0;
+    this.#kinds.add(bucket, 1, false, now);
+    const { endsAt } = this.#kinds.read(bucket, now);
     this.#different.add(`${bucket.key}\u0000${endsAt}`, distinct, now, endsAt - now);
     return 1;
   }
