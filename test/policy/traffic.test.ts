@@ -4,8 +4,8 @@ import { ByteMeter, type Metered } from "../../src/policy/byte-meter.ts";
 import type { Policy } from "../../src/policy/engine.ts";
 import type { Limit } from "../../src/policy/limit.ts";
 import type { Rates } from "../../src/policy/traffic.ts";
-import type { Refused } from "../../src/refusal.ts";
-import { within } from "../support/waiting.ts";
+import { Refused } from "../../src/refusal.ts";
+import { eventually, within } from "../support/waiting.ts";
 import { engine, facts, said } from "./engine-kit.ts";
 
 const DAY = 86_400_000;
@@ -91,6 +91,31 @@ test("a message's bytes are counted at its end, and the next one is refused", as
   assert.equal(session.stopped, undefined);
   clock.pass(DAY);
   assert.equal(await said(policy.message(session.facts)), "yes");
+  session.stage = "closed";
+});
+
+test("bytes that a store cannot count just then are counted when it can, and nothing is a fault", async (t) => {
+  const unhandled: unknown[] = [];
+  const hear = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", hear);
+  t.after(() => process.off("unhandledRejection", hear));
+  let isAway = true;
+  const session = new FakeSession();
+  const judged: number[] = [];
+  const meter = new ByteMeter(async (traffic) => {
+    if (isAway) throw new Refused("unavailable", "the policy's store does not answer");
+    judged.push(...traffic.map(({ in: bytes }) => bytes));
+    return [];
+  }, 10);
+  meter.watch(session, true);
+  session.bytes.in = 100;
+  await meter.read(session);
+  session.bytes.in = 250;
+  await meter.sweep();
+  isAway = false;
+  await eventually("the bytes", () => judged.length > 0);
+  assert.deepEqual(judged, [250]);
+  assert.deepEqual(unhandled, []);
   session.stage = "closed";
 });
 
