@@ -3,20 +3,21 @@ import type { KeptRows } from "./counter-file.ts";
 import { Counters, type Reading } from "./counters.ts";
 import { Digests } from "./digests.ts";
 import { Remembered } from "./remembered.ts";
-import type {
-  Ban,
-  Bucket,
-  Count,
-  CounterStore,
-  Imposed,
-  KeptBan,
-  Outcome,
-  Question,
-  Receipt,
-  Sentence,
-  Standing,
-  Taken,
-  Visitor,
+import {
+  type Ban,
+  type Bucket,
+  type Count,
+  type CounterStore,
+  type Imposed,
+  type KeptBan,
+  type Outcome,
+  type Question,
+  REPEATS,
+  type Receipt,
+  type Sentence,
+  type Standing,
+  type Taken,
+  type Visitor,
 } from "./store.ts";
 
 /** Counters of one process, and a quarter of that bans, which weigh more. */
@@ -28,11 +29,6 @@ const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
 const DIFFERENT = { things: 200_000, ms: DAY };
 /** A device that was not told the new password tries the old one for days. */
 const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
-/**
- * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
- * devices that missed a new password makes, and few enough to carry.
- */
-const REPEATS = { points: 120, windowMs: 60_000 };
 /** Names that are nobody's take a tenth of the room, at the expense of each other only. */
 const STRANGERS = 10;
 

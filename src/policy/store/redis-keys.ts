@@ -51,6 +51,7 @@ export class RedisKeys {
       print,
       wrong: this.#place("wrong", user),
       strangers: this.#place("strangers", user),
+      repeats: this.#place("repeats", network),
     };
   }
 

@@ -39,6 +39,15 @@ local function repeated()
   return has(v.wrong, v.print) or has(v.strangers, v.print) or false
 end
 
+-- Of this network, whether it may still repeat itself for nothing.
+local function isFree(times) return tonumber(times or 0) <= q.repeats.points end
+local function repeatsFreely()
+  if not repeated() then return false end
+  local times = redis.call('INCR', KEYS[v.repeats])
+  if times == 1 then redis.call('PEXPIRE', KEYS[v.repeats], q.repeats.windowMs) end
+  return isFree(times)
+end
+
 -- The ban at a key, if it holds: by, milliseconds left, times, whether it spares known networks.
 local function standing(at)
   local b = redis.call('HMGET', KEYS[at], 'by', 'till', 'times', 'spares')
@@ -183,7 +192,7 @@ if not q.guess then
     if ban then imposed[#imposed + 1] = ban end
   end
 end
-local none = refused == 1 or (q.guess and repeated())
+local none = refused == 1 or (q.guess and repeatsFreely())
 local rows = {}
 for i, b in ipairs(q.buckets) do
   local window = ''
@@ -206,7 +215,7 @@ export const SETTLE = script(
   `
 if q.outcome == 'right' and v then remember(v.networks, v.network, q.networks.ms, q.networks.each) end
 local wrong = q.outcome == 'wrong' or q.outcome == 'unknownName'
-local again = wrong and repeated()
+local again = wrong and repeated() and isFree(redis.call('GET', KEYS[v.repeats]))
 if wrong and v and v.print then
   remember(q.outcome == 'wrong' and v.wrong or v.strangers, v.print, q.passwords.ms, q.passwords.each)
 end

@@ -12,20 +12,21 @@ import {
   UNBAN,
 } from "./redis-scripts.ts";
 import { Seats } from "./redis-seats.ts";
-import type {
-  Ban,
-  Bucket,
-  Count,
-  CounterStore,
-  Imposed,
-  Look,
-  Outcome,
-  Question,
-  Receipt,
-  Sentence,
-  Standing,
-  Taken,
-  Visitor,
+import {
+  type Ban,
+  type Bucket,
+  type Count,
+  type CounterStore,
+  type Imposed,
+  type Look,
+  type Outcome,
+  type Question,
+  REPEATS,
+  type Receipt,
+  type Sentence,
+  type Standing,
+  type Taken,
+  type Visitor,
 } from "./store.ts";
 
 /** Runs scripts; rejects when there is no answer in time. */
@@ -99,6 +100,7 @@ export class RedisStore implements CounterStore, Disposable {
       visitor: keys.visitor(visitor),
       networks: NETWORKS,
       passwords: PASSWORDS,
+      repeats: REPEATS,
     });
     return (reply as ImposedRow[]).map(toImposed);
   }
@@ -153,6 +155,7 @@ export class RedisStore implements CounterStore, Disposable {
   #ask({ bans, buckets, visitor, guess = false }: Question, keys: RedisKeys): object {
     return {
       guess,
+      repeats: guess ? REPEATS : undefined,
       who: this.#who,
       seatMs: this.#seatMs,
       bans: bans.map((key) => ({ key, at: keys.ban(key) })),
