@@ -292,3 +292,22 @@ test("repeats of a wrong password are free as often from one network in Redis as
   assert.deepEqual(counted, [0, 121, 122, 123, 124, 125]);
   assert.deepEqual(await free(store), counted);
 });
+
+test("what a process held that died is given back in pieces, and all of it", async () => {
+  await redis.cli("flushall");
+  const asked: number[] = [];
+  using store = new RedisStore({
+    prefix: first.connection.prefix,
+    run(script, keys, args) {
+      asked.push(keys.length);
+      return first.connection.run(script, keys, args);
+    },
+  });
+  const buckets = Array.from({ length: 1_001 }, (_, n) => ({ ...seats(1), key: `open\u0000user=user${n}` }));
+  const taken = await store.take({ bans: [], buckets });
+  assert.ok(!("ban" in taken) && taken.receipts.length === 1_001);
+  asked.length = 0;
+  await store.giveBack(taken.receipts);
+  assert.deepEqual(asked, [500, 500, 1]);
+  assert.ok(await passed(store, { bans: [], buckets }));
+});
