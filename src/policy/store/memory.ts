@@ -244,13 +244,19 @@ export class MemoryStore implements CounterStore {
   #keep(receipt: Receipt, outcome: Outcome, now: number): Imposed | undefined {
     const { bucket, window } = receipt;
     const { cost = 1, ofName, ban, points } = bucket;
-    if (ofName && outcome === "unknownName") {
-      this.#giveBack(receipt);
-      this.#decoys.add(bucket, cost, false, now);
-      return undefined;
-    }
-    const kept = this.#counters.decide(bucket, window, cost, now);
+    // A name that no guess ever bans would be known to be nobody's, too.
+    const kept =
+      ofName && outcome === "unknownName"
+        ? this.#keepDecoy(receipt, now)
+        : this.#counters.decide(bucket, window, cost, now);
     return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
+  }
+
+  #keepDecoy(receipt: Receipt, now: number): number {
+    const { bucket } = receipt;
+    this.#giveBack(receipt);
+    this.#decoys.add(bucket, bucket.cost ?? 1, false, now);
+    return this.#decoys.read(bucket, now).taken;
   }
 
   #imposeOn(buckets: readonly Bucket[], counts: readonly Count[], now: number): Imposed[] {

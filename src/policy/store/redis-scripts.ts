@@ -152,7 +152,9 @@ local function keep(r)
   if r.ofName and q.outcome == 'unknownName' then
     giveBack(r)
     open(r.decoy, r.windowed)
-    redis.call('HINCRBY', KEYS[r.decoy], 'taken', r.cost)
+    local decoys = redis.call('HINCRBY', KEYS[r.decoy], 'taken', r.cost)
+    -- A name that no guess ever bans would be known to be nobody's, too.
+    if r.ban and decoys >= r.points then return impose(r.ban) end
     return nil
   end
   if redis.call('HGET', KEYS[r.at], 'window') ~= r.window then return nil end
