@@ -1,4 +1,4 @@
-import type { Refused } from "../refusal.ts";
+import { Refused } from "../refusal.ts";
 import type { Facts } from "./limit-key.ts";
 import type { Rates, Traffic, TrafficVerdict } from "./traffic.ts";
 
@@ -19,6 +19,13 @@ interface Entry {
   counted: { readonly in: number; readonly out: number };
   /** Whether a limit ends it; a protocol that looks on asks before each message instead. */
   readonly stops: boolean;
+}
+
+/** What a session has moved lately. */
+interface Moved {
+  readonly session: Metered;
+  readonly entry: Entry;
+  readonly traffic: Traffic;
 }
 
 const EVERY = 1_000;
@@ -54,7 +61,7 @@ export class ByteMeter {
   async read(session: Metered): Promise<void> {
     const entry = this.#entries.get(session);
     const traffic = entry && take(session, entry);
-    if (traffic) await this.#judge([traffic]);
+    if (traffic) await this.#count([{ session, entry, traffic }]);
   }
 
   async sweep(): Promise<void> {
@@ -69,19 +76,32 @@ export class ByteMeter {
   }
 
   async #sweep(): Promise<void> {
-    const moved: { session: Metered; stops: boolean; traffic: Traffic }[] = [];
+    const moved: Moved[] = [];
     for (const [session, entry] of this.#entries) {
       const traffic = take(session, entry);
-      if (traffic) moved.push({ session, stops: entry.stops, traffic });
+      if (traffic) moved.push({ session, entry, traffic });
       if (session.stage === "closed") this.#forget(session);
     }
     if (moved.length === 0) return;
-    const verdicts = await this.#judge(moved.map(({ traffic }) => traffic));
-    for (const [at, { session, stops }] of moved.entries()) {
-      if (!stops || session.stage === "closed") continue;
+    const verdicts = await this.#count(moved);
+    if (!verdicts) return;
+    for (const [at, { session, entry }] of moved.entries()) {
+      if (!entry.stops || session.stage === "closed") continue;
       const { refused, rates } = verdicts[at] ?? {};
       if (refused) session.stop(refused);
       else session.slow(rates);
+    }
+  }
+
+  /** Where the store has no answer (`onStoreFailure: refuse`), bytes wait for the next time, and all goes on as before. */
+  async #count(moved: readonly Moved[]): Promise<readonly TrafficVerdict[] | undefined> {
+    try {
+      return await this.#judge(moved.map(({ traffic }) => traffic));
+    } catch (error) {
+      for (const { entry, traffic } of moved)
+        entry.counted = { in: entry.counted.in - traffic.in, out: entry.counted.out - traffic.out };
+      if (error instanceof Refused) return undefined;
+      throw error;
     }
   }
 

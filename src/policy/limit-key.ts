@@ -45,9 +45,9 @@ export function subjectOf(facts: Partial<Facts>, { ip, place }: { ip?: string; p
   return { address: facts.ip, ip, listener, protocol, user, domain, backend, ...place };
 }
 
-/** The form in which names are compared. */
+/** The form in which names are compared, as `auth/name.ts` finds users by it: no two spellings have two counters. */
 export function canonical(name: string): string {
-  return name.normalize("NFC").toLowerCase();
+  return name.normalize("NFC").toLowerCase().normalize("NFC");
 }
 
 function domainOf(user: string): string | undefined {

@@ -123,7 +123,8 @@ export class Rule {
       ...(windowMs !== undefined && { windowMs }),
       ...(ban && { ban }),
       ...(ofName && { ofName }),
-      ...(this.count === "networks" && ip !== undefined && { distinct: ip }),
+      // Where nobody asks about an address, as one that was not counted.
+      ...(this.count === "networks" && { distinct: ip ?? "" }),
     };
     return { key, points, soft, cost, ...rest };
   }

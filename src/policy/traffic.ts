@@ -2,7 +2,7 @@ import type { Refused } from "../refusal.ts";
 import type { Limit, Rule } from "./limit.ts";
 import { type Facts, type Subject, showKey } from "./limit-key.ts";
 import type { PolicyObserver } from "./observer.ts";
-import type { Bucket, Count, CounterStore, Imposed } from "./store/store.ts";
+import type { Bucket, Count, CounterStore, Imposed, Taken } from "./store/store.ts";
 
 /** Bytes that a session has moved lately, from (in) and to (out) its client. */
 export interface Traffic {
@@ -43,7 +43,13 @@ export function countsBytes({ count }: { readonly count: Limit["count"] }): bool
   return count === "bytesIn" || count === "bytesOut";
 }
 
-/** Counts what sessions have moved, all of it in one asking; answers session by session. */
+/** Buckets of one question: a shared store answers others in between. */
+const AT_ONCE = 500;
+
+/**
+ * Counts what sessions have moved; answers session by session. Rejects when nothing of it is counted: what a store
+ * without an answer leaves out later is lost, and not counted twice.
+ */
 export async function judgeTraffic(
   rules: readonly Rule[],
   traffic: readonly SubjectTraffic[],
@@ -53,19 +59,30 @@ export async function judgeTraffic(
   const sums = new Map<string, Sum>();
   const keys = traffic.map((moved) => addUp(rules.filter(countsBytes), moved, sums));
   const all = [...sums.values()];
-  // They have moved already: counted they are, whatever the limit says.
-  const buckets = all.map(({ rule, whom, bytes }): Bucket => ({ ...rule.bucketOf(whom, bytes), soft: true }));
-  const answer = await store.take({ bans: [], buckets });
-  if ("ban" in answer) return { verdicts: [], imposed: [] };
   const verdicts = new Map<string, TrafficVerdict>();
-  for (const [at, sum] of all.entries()) {
-    const count = answer.counts[at];
-    if (count?.over) verdicts.set(sum.rule.counterKey(sum.whom), verdictOf(sum, count, observer));
+  const imposed: Imposed[] = [];
+  for (let at = 0; at < all.length; at += AT_ONCE) {
+    const some = all.slice(at, at + AT_ONCE);
+    const answer = await ask(some, store).catch((error: unknown) => {
+      if (at === 0) throw error;
+    });
+    if (!answer) break;
+    imposed.push(...answer.imposed);
+    for (const [place, sum] of some.entries()) {
+      const count = answer.counts[place];
+      if (count?.over) verdicts.set(sum.rule.counterKey(sum.whom), verdictOf(sum, count, observer));
+    }
   }
-  return {
-    verdicts: keys.map((mine) => worst(mine.flatMap((key) => verdicts.get(key) ?? []))),
-    imposed: answer.imposed,
-  };
+  return { verdicts: keys.map((mine) => worst(mine.flatMap((key) => verdicts.get(key) ?? []))), imposed };
+}
+
+/** They have moved already: counted they are, whatever the limit says. */
+async function ask(sums: readonly Sum[], store: CounterStore): Promise<Taken | undefined> {
+  const buckets = sums.map(
+    ({ rule, whom, bytes }): Bucket => ({ ...rule.bucketOf(whom, bytes), soft: true }),
+  );
+  const answer = await store.take({ bans: [], buckets });
+  return "ban" in answer ? undefined : answer;
 }
 
 /** Adds one session's bytes to every key that they count for; returns those keys. */

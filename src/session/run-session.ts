@@ -208,7 +208,11 @@ async function takeIn(session: Session, entry: Entry, rooms: Rooms): Promise<Way
   session.enter("routing");
   const route = routeOf(session, recipient, rooms);
   session.backend = route.backend;
-  if (!counted) await rooms.policy.message(session.facts);
+  // One whose first recipient came to nothing is the same message with its next.
+  const instance = message?.().instance;
+  if (!counted && (instance === undefined || instance !== session.counted))
+    await rooms.policy.message(session.facts);
+  session.counted = instance;
   await rooms.policy.recipient(session.facts, message && (() => mailDetails(session, message)));
   return { route };
 }

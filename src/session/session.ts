@@ -123,6 +123,8 @@ export class Session {
   accepted = false;
   /** What the account record will say: "none" while nobody tried to sign in, "ok", or the last refusal's kind. */
   outcome = "none";
+  /** The message that a limit has counted last, before any backend had it. */
+  counted: string | undefined;
   /** Messages that a backend took. */
   messages = 0;
   /** How often this session was told no. */

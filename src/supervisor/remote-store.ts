@@ -22,6 +22,8 @@ export interface StoreAnswer {
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: Error): void;
+  /** The answer will not come. */
+  lost(): void;
 }
 
 /** Calls take effect in order, so whoever gives back has nothing to wait for: half the messages of a session's end. */
@@ -65,12 +67,12 @@ export class RemoteStore {
   /** The other process is gone, and its counters with it: nobody is let in any more, and giving back is no fault. */
   lose(): void {
     this.#lost = true;
-    for (const waiting of this.#waiting.values()) waiting.reject(GONE());
+    for (const waiting of this.#waiting.values()) waiting.lost();
     this.#waiting.clear();
   }
 
   #call(method: Method, args: readonly unknown[]): Promise<unknown> {
-    if (this.#lost) return method === "take" ? Promise.reject(GONE()) : Promise.resolve([]);
+    if (this.#lost) return withoutAnswer(method);
     if (this.#calls.length === 0) setImmediate(() => this.#flush());
     if (UNANSWERED.has(method)) {
       this.#calls.push({ method, args });
@@ -79,7 +81,10 @@ export class RemoteStore {
     this.#last += 1;
     const id = this.#last;
     this.#calls.push({ id, method, args });
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    return new Promise((resolve, reject) => {
+      const lost = (): void => resolve(withoutAnswer(method));
+      this.#waiting.set(id, { resolve, reject, lost });
+    });
   }
 
   #flush(): void {
@@ -87,6 +92,11 @@ export class RemoteStore {
     this.#calls = [];
     this.#send(calls);
   }
+}
+
+/** Who asks for leave does not get it; for all else it is too late. */
+function withoutAnswer(method: Method): Promise<unknown> {
+  return method === "take" ? Promise.reject(GONE()) : Promise.resolve([]);
 }
 
 const GONE = (): Refused => new Refused("unavailable", "the process that counts is gone");

@@ -358,6 +358,27 @@ test("messages from other servers are counted once each, whatever way they take"
   await talk(client, ["MAIL FROM:<>", "450 4.7.1 "]);
 });
 
+test("a message whose first recipients come to nothing is counted once all the same", async () => {
+  const limits = [{ name: "mails", count: "messages", per: "ip", limit: "2/10m" }];
+  await using place = await twoBackends(undefined, { policy: { exempt: [], limits } });
+  const { door, south } = place;
+  await south[Symbol.asyncDispose]();
+  await using client = await door.fromServer();
+  await talk(
+    client,
+    ["MAIL FROM:<>", "250 "],
+    ["RCPT TO:<a@south.example>", "451 "],
+    ["RCPT TO:<b@south.example>", "451 "],
+    ["RCPT TO:<x@north.example>", "250 "],
+    ["DATA", "354 "],
+    [BODY, "250 "],
+    ["MAIL FROM:<>", "250 "],
+    ["RCPT TO:<x@north.example>", "250 "],
+    ["RSET", "250 "],
+    ["MAIL FROM:<>", "450 4.7.1 "],
+  );
+});
+
 test("a session that turned to another backend still ends with QUIT", async () => {
   await using place = await twoBackends();
   const { door } = place;

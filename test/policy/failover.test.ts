@@ -115,3 +115,19 @@ test("seats of an outage are given back where they were taken, and owe nothing a
   for (const { receipts } of taken) await one.store.giveBack(receipts);
   assert.equal(await passing(one, 30, SEAT), 10);
 });
+
+test("a store that has come and gone eight thousand times leaves no seat taken", async () => {
+  const away = async (): Promise<never> => {
+    throw new Error("away");
+  };
+  const store = new FailoverStore(
+    { take: away, giveBack: away, settle: away, look: away, bans: away, ban: away, unban: away },
+    "local",
+  );
+  for (let times = 0; times < 8_200; times += 1) store.back();
+  for (let times = 0; times < 20; times += 1) {
+    const taken = await store.take({ bans: [], buckets: [SEAT] });
+    assert.ok(!("ban" in taken) && !taken.refused);
+    await store.giveBack(taken.receipts);
+  }
+});

@@ -246,18 +246,19 @@ test("names that are nobody's are charged to the network, and to no name", async
 });
 
 test("by the answers nobody can tell a name that is nobody's from a user's", async () => {
-  const nothing = { then: "refuse" } as const;
+  const consequences = fc.constantFrom<Limit["then"]>("refuse", { ban: DAY }, { ban: 60_000, upTo: DAY });
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(fc.integer({ min: 1, max: 4 }), fc.constantFrom("a", "b", "c", "d")), {
         maxLength: 30,
       }),
-      async (tries) => {
+      fc.record({ ofUser: consequences, ofNetwork: consequences, ofDomain: consequences }),
+      async (tries, { ofUser, ofNetwork, ofDomain }) => {
         const answersTo = async (user: string) => {
           const { policy } = engine([
-            byUser(4, nothing),
-            byNetwork(6, nothing),
-            guesses("domain", ["domain"], 5),
+            byUser(4, { then: ofUser }),
+            byNetwork(6, { then: ofNetwork }),
+            guesses("domain", ["domain"], 5, { then: ofDomain }),
           ]);
           const enter = door(policy, { "alice@example.org": "right" });
           const answers: string[] = [];

@@ -124,6 +124,16 @@ test("a clock that went back makes no ban longer, and one that went on ends them
   assert.deepEqual(await leftAt(now + 5 * HOUR), []);
 });
 
+test("one name that is too long to keep costs no other ban", async () => {
+  await using folder = await temporaryFolder();
+  const path = folder.at("bans.json");
+  await writeBans(path, [kept(), kept({ key: `user=${"x".repeat(8_000)}` })]);
+  assert.deepEqual(
+    (await readBans(path))?.map(({ key }) => key),
+    [KEY],
+  );
+});
+
 test("of more bans than are kept, the latest are", async () => {
   await using folder = await temporaryFolder();
   const path = folder.at("bans.json");

@@ -143,6 +143,24 @@ test("a restart does not tell whose a name is: the bucket of nobody's name is as
   assert.deepEqual([await over("wrong"), await over("unknownName")], [true, true]);
 });
 
+test("how many networks a user has begins anew after a restart: none that was counted is counted twice", async () => {
+  const networks = (ip: string): Bucket => ({
+    ...{ key: "roaming\u0000user=alice", points: 2, windowMs: DAY, soft: false },
+    distinct: ip,
+  });
+  const refused = async ({ store }: Life, ip: string): Promise<boolean> => {
+    const answer = await store.take({ bans: [], buckets: [networks(ip)] });
+    return "ban" in answer || answer.refused;
+  };
+  const before = life();
+  const home = ["192.0.2.1", "192.0.2.2"];
+  for (const ip of [...home, ...home]) assert.equal(await refused(before, ip), false);
+  assert.equal(await refused(before, "192.0.2.3"), true);
+  const after = await reborn(before, MINUTE);
+  for (const ip of [...home, ...home]) assert.equal(await refused(after, ip), false, ip);
+  assert.equal(await refused(after, "192.0.2.3"), true);
+});
+
 test("a clock that went back makes no window longer, and one that went on ends them", async () => {
   const before = life();
   await take(before.store, messages);

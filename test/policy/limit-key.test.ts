@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { BlockList } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type KeyPart, limitKey, networkOf, showKey, subjectOf } from "../../src/policy/limit-key.ts";
+import { canonicalName } from "../../src/auth/name.ts";
+import {
+  canonical,
+  type KeyPart,
+  limitKey,
+  networkOf,
+  showKey,
+  subjectOf,
+} from "../../src/policy/limit-key.ts";
 import { facts } from "./engine-kit.ts";
 
 const keyOf = (per: readonly KeyPart[], more: Parameters<typeof facts>[0]) =>
@@ -29,6 +37,14 @@ test("prefixes cut at any bit", () => {
   assert.equal(networkOf("2001:db8:1:ff80::1", 57), "2001:db8:1:ff80:0:0:0:0/57");
   assert.equal(networkOf("2001:db8:1:ffff::1", 56), "2001:db8:1:ff00:0:0:0:0/56");
   assert.equal(networkOf("2001:db8::1", 128), "2001:db8:0:0:0:0:0:1/128");
+});
+
+test("a name is counted as one however it is spelt: as users are found", () => {
+  // In capitals it has no letter of its own: one that is made small is composed then.
+  for (const name of ["\u01f0an@example.org", "j\u030can@example.org", "J\u030cAN@example.org"]) {
+    assert.equal(keyOf(["user"], { user: name }), "user=\u01f0an@example.org");
+    assert.equal(canonical(name), canonicalName(name));
+  }
 });
 
 test("an IPv4 client of an IPv6 socket is that IPv4 client, not all of IPv4", () => {

@@ -266,3 +266,48 @@ test("whatever is asked and settled, Redis answers as memory does", async () => 
     { numRuns: 100 },
   );
 });
+
+test("repeats of a wrong password are free as often from one network in Redis as in memory", async () => {
+  await redis.cli("flushall");
+  using store = new RedisStore(first.connection);
+  const free = async (at: MemoryStore | RedisStore): Promise<number[]> => {
+    const many = guesses({ points: 1_000 });
+    const counted: number[] = [];
+    for (const [network, times] of [
+      ["192.0.2.1", 126],
+      ["192.0.2.2", 2],
+    ] as const)
+      for (let n = 0; n < times; n += 1) {
+        const visitor = { user: "alice", network, fingerprint: "old" };
+        const answer = await at.take({ bans: [], buckets: [many], visitor, guess: true });
+        assert.ok(!("ban" in answer));
+        if (answer.receipts.length > 0) counted.push(n);
+        await at.settle(answer.receipts, "wrong", visitor);
+      }
+    const [look] = (await at.look({ bans: [], buckets: [many] })).counts;
+    assert.equal(look?.taken, counted.length, "what is counted stays");
+    return counted;
+  };
+  const counted = await free(new MemoryStore());
+  assert.deepEqual(counted, [0, 121, 122, 123, 124, 125]);
+  assert.deepEqual(await free(store), counted);
+});
+
+test("what a process held that died is given back in pieces, and all of it", async () => {
+  await redis.cli("flushall");
+  const asked: number[] = [];
+  using store = new RedisStore({
+    prefix: first.connection.prefix,
+    run(script, keys, args) {
+      asked.push(keys.length);
+      return first.connection.run(script, keys, args);
+    },
+  });
+  const buckets = Array.from({ length: 1_001 }, (_, n) => ({ ...seats(1), key: `open\u0000user=user${n}` }));
+  const taken = await store.take({ bans: [], buckets });
+  assert.ok(!("ban" in taken) && taken.receipts.length === 1_001);
+  asked.length = 0;
+  await store.giveBack(taken.receipts);
+  assert.deepEqual(asked, [500, 500, 1]);
+  assert.ok(await passed(store, { bans: [], buckets }));
+});

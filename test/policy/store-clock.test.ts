@@ -168,6 +168,8 @@ test("whenever windows, bans and what is remembered end, they do so in Redis and
         if (step.then === "later") continue;
         // Those that were left are settled now, perhaps in a window that is over.
         for (const { model: here, real: there } of later.splice(0)) {
+          clock.pass(10);
+          await redisClock.pass(10);
           const imposed = await model.settle(here.receipts, here.outcome, here.visitor);
           const other = await real.settle(there.receipts, there.outcome, there.visitor);
           assert.deepEqual(

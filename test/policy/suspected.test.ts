@@ -58,6 +58,8 @@ for (const [name, open] of Object.entries(STORES)) {
     for (const ip of ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"])
       assert.equal(await said(policy.login(alice(ip))), "yes", ip);
     assert.equal(await said(policy.login(alice("192.0.2.3"))), "tooFast");
+    for (const asked of [{ user: "alice" }, alice("192.0.2.3")])
+      assert.equal((await policy.explain(asked)).limits[0]?.taken, 2);
     assert.equal(await said(policy.login(alice("192.0.2.2"))), "yes", "from there he has been");
     assert.equal(await said(policy.login(facts({ ip: "192.0.2.3", user: "bob" }))), "yes");
     const { limits } = await policy.explain({ user: "alice", ip: "192.0.2.3" });

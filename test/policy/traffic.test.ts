@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteMeter, type Metered } from "../../src/policy/byte-meter.ts";
 import type { Policy } from "../../src/policy/engine.ts";
-import type { Limit } from "../../src/policy/limit.ts";
-import type { Rates } from "../../src/policy/traffic.ts";
-import type { Refused } from "../../src/refusal.ts";
-import { within } from "../support/waiting.ts";
+import { type Limit, Rule } from "../../src/policy/limit.ts";
+import { subjectOf } from "../../src/policy/limit-key.ts";
+import { MemoryStore } from "../../src/policy/store/memory.ts";
+import { judgeTraffic, type Rates } from "../../src/policy/traffic.ts";
+import { Refused } from "../../src/refusal.ts";
+import { eventually, within } from "../support/waiting.ts";
 import { engine, facts, said } from "./engine-kit.ts";
 
 const DAY = 86_400_000;
@@ -91,6 +93,31 @@ test("a message's bytes are counted at its end, and the next one is refused", as
   assert.equal(session.stopped, undefined);
   clock.pass(DAY);
   assert.equal(await said(policy.message(session.facts)), "yes");
+  session.stage = "closed";
+});
+
+test("bytes that a store cannot count just then are counted when it can, and nothing is a fault", async (t) => {
+  const unhandled: unknown[] = [];
+  const hear = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", hear);
+  t.after(() => process.off("unhandledRejection", hear));
+  let isAway = true;
+  const session = new FakeSession();
+  const judged: number[] = [];
+  const meter = new ByteMeter(async (traffic) => {
+    if (isAway) throw new Refused("unavailable", "the policy's store does not answer");
+    judged.push(...traffic.map(({ in: bytes }) => bytes));
+    return [];
+  }, 10);
+  meter.watch(session, true);
+  session.bytes.in = 100;
+  await meter.read(session);
+  session.bytes.in = 250;
+  await meter.sweep();
+  isAway = false;
+  await eventually("the bytes", () => judged.length > 0);
+  assert.deepEqual(judged, [250]);
+  assert.deepEqual(unhandled, []);
   session.stage = "closed";
 });
 
@@ -196,6 +223,41 @@ test("a store that is slow to answer is not asked again before it has, and loses
   assert.deepEqual(asked, [1, 6]);
   session.stage = "closed";
   await meter.sweep();
+});
+
+/** Judges what so many users moved, a byte more than each may, by a store that answers the first questions only. */
+async function judgedBytes(users: number, answered = Number.POSITIVE_INFINITY) {
+  const sizes: number[] = [];
+  const store = new MemoryStore();
+  const take = store.take.bind(store);
+  store.take = async (question) => {
+    sizes.push(question.buckets.length);
+    if (sizes.length > answered) throw new Refused("unavailable", "the policy's store does not answer");
+    return take(question);
+  };
+  const rules = [new Rule({ match: {}, then: "refuse", ...perDay("bytesIn", 1) }, "enforce")];
+  const moved = Array.from({ length: users }, (_, at) => ({
+    ...{ subject: subjectOf(facts({ user: `user${at}` }), {}), in: 2, out: 0 },
+  }));
+  const observer = { wouldRefuse() {}, banned() {} };
+  const judged = judgeTraffic(rules, moved, store, observer);
+  return { sizes, judged };
+}
+
+test("however many sessions move at once, no question is so long that the others have to wait for it", async () => {
+  const { sizes, judged } = await judgedBytes(1_201);
+  const { verdicts } = await judged;
+  assert.equal(verdicts.filter(({ refused }) => refused).length, 1_201);
+  assert.deepEqual(sizes, [500, 500, 201]);
+});
+
+test("of bytes that are counted none is counted again because a later question has no answer", async () => {
+  const { judged } = await judgedBytes(1_201, 1);
+  const { verdicts } = await judged;
+  assert.equal(verdicts.filter(({ refused }) => refused).length, 500);
+  const none = await judgedBytes(1_201, 0);
+  await assert.rejects(none.judged, Refused);
+  assert.deepEqual(none.sizes, [500]);
 });
 
 test("without a limit of bytes no session is watched", () => {

@@ -85,6 +85,14 @@ test("when the process that counts is gone nobody is let in, and leaving is no f
   await store.giveBack(taken);
 });
 
+test("a right password is settled though the process that counts goes away meanwhile", async () => {
+  const remote = new RemoteStore(() => {});
+  const [settled, taken] = [remote.store.settle([], "right"), remote.store.take(ask("alice"))];
+  remote.lose();
+  assert.deepEqual(await settled, []);
+  await assert.rejects(taken, Refused);
+});
+
 test("a store that says no says so to the worker, too", async () => {
   const store = new MemoryStore();
   const no = new Refused("unavailable", "the store is away");

@@ -177,14 +177,21 @@ async function hookedAttempt(
   }
   return {
     async settle(answer) {
+      let wasRight = false;
+      const whole = async () => {
+        const value = await answer;
+        wasRight = true;
+        await askAll(tries, "after", asker, signal);
+        return value;
+      };
       try {
-        const value = await attempt.settle(checked(answer, () => askAll(tries, "after", asker, signal)));
+        // Its no behind a right password stays counted as a wrong one, or a limit would tell that it was right.
+        const value = await attempt.settle(whole());
         report("right");
         return value;
       } catch (error) {
-        const wasRight = error instanceof RefusedAfter;
-        report(endOf(wasRight ? error.refused : error, wasRight));
-        throw wasRight ? error.refused : error;
+        report(endOf(error, wasRight));
+        throw error;
       }
     },
   };
@@ -192,26 +199,6 @@ async function hookedAttempt(
 
 /** Settles a try that no password decided: limits take back what they counted. */
 class NotLookedAt extends Error {}
-
-/** As that, where the password was right: neither a guess, nor a sign that the user is at home in this network. */
-class RefusedAfter extends Error {
-  readonly refused: unknown;
-
-  constructor(refused: unknown) {
-    super("refused behind a right password");
-    this.refused = refused;
-  }
-}
-
-async function checked<T>(answer: Promise<T>, check: () => Promise<void>): Promise<T> {
-  const value = await answer;
-  try {
-    await check();
-  } catch (error) {
-    throw new RefusedAfter(error);
-  }
-  return value;
-}
 
 /** In their order; the first no is the last question. */
 async function askAll(

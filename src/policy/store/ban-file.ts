@@ -36,7 +36,11 @@ export async function writeBans(path: string, kept: readonly KeptBan[]): Promise
 /** A line for each ban, the latest first. */
 function* inChunks(kept: readonly KeptBan[]): Iterable<string> {
   const now = Date.now();
-  const latest = kept.slice(-MOST).reverse();
+  // A Postfix may ask about longer names than any client of ours has.
+  const latest = kept
+    .filter(({ key }) => key.length <= LONGEST_KEY)
+    .slice(-MOST)
+    .reverse();
   let left = MAX_BYTES - CHUNK;
   yield `{"writtenAt":${JSON.stringify(iso(now))},"bans":[`;
   for (let at = 0; at < latest.length; at += CHUNK) {

@@ -18,8 +18,11 @@ import type {
 /** How to decide while the shared store gives no answer. */
 export type OnStoreFailure = "local" | "allow" | "refuse";
 
-/** A receipt says by its window's sign which store it is of, for it may travel: those of the shared one are above zero. */
-const GENERATION = 2 ** 40;
+/**
+ * A receipt says by its window's sign which store it is of, for it may travel: those of the shared one are above zero.
+ * A window in memory has 32 bits, which leaves two million times that the shared one comes back.
+ */
+const GENERATION = 2 ** 32;
 
 /**
  * The shared store, and what is decided without it. `local`: by counters of this Postern alone, with half the points

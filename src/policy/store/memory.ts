@@ -3,20 +3,21 @@ import type { KeptRows } from "./counter-file.ts";
 import { Counters, type Reading } from "./counters.ts";
 import { Digests } from "./digests.ts";
 import { Remembered } from "./remembered.ts";
-import type {
-  Ban,
-  Bucket,
-  Count,
-  CounterStore,
-  Imposed,
-  KeptBan,
-  Outcome,
-  Question,
-  Receipt,
-  Sentence,
-  Standing,
-  Taken,
-  Visitor,
+import {
+  type Ban,
+  type Bucket,
+  type Count,
+  type CounterStore,
+  type Imposed,
+  type KeptBan,
+  type Outcome,
+  type Question,
+  REPEATS,
+  type Receipt,
+  type Sentence,
+  type Standing,
+  type Taken,
+  type Visitor,
 } from "./store.ts";
 
 /** Counters of one process, and a quarter of that bans, which weigh more. */
@@ -28,11 +29,6 @@ const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
 const DIFFERENT = { things: 200_000, ms: DAY };
 /** A device that was not told the new password tries the old one for days. */
 const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
-/**
- * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
- * devices that missed a new password makes, and few enough to carry.
- */
-const REPEATS = { points: 120, windowMs: 60_000 };
 /** Names that are nobody's take a tenth of the room, at the expense of each other only. */
 const STRANGERS = 10;
 
@@ -53,6 +49,8 @@ export class MemoryStore implements CounterStore {
   /** Of names that are nobody's: made up in any number, they push out no user's. */
   readonly #wrongOfStrangers = new Remembered(WRONG_PASSWORDS, this.#digests);
   readonly #different = new Remembered(DIFFERENT, this.#digests);
+  /** How many different ones: kept no more than which they are, or they would be counted twice. */
+  readonly #kinds: Counters;
   readonly #now: () => number;
   /** What outlives the process, in the order of the file. */
   readonly #tables: readonly (Counters | Remembered)[];
@@ -61,6 +59,7 @@ export class MemoryStore implements CounterStore {
   constructor(now: () => number = () => performance.now(), maxKeys = MAX_KEYS) {
     this.#now = now;
     this.#counters = new Counters(maxKeys, this.#digests);
+    this.#kinds = new Counters(maxKeys, this.#digests);
     this.#decoys = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#repeats = new Counters(Math.ceil(maxKeys / STRANGERS), this.#digests);
     this.#bans = new BanList(Math.ceil(maxKeys / BANNED));
@@ -69,7 +68,7 @@ export class MemoryStore implements CounterStore {
 
   /** Keys held, of counters and bans. */
   get size(): number {
-    return this.#counters.size + this.#decoys.size + this.#bans.size;
+    return this.#counters.size + this.#kinds.size + this.#decoys.size + this.#bans.size;
   }
 
   async take(question: Question): Promise<{ readonly ban: Ban } | Taken> {
@@ -127,7 +126,7 @@ export class MemoryStore implements CounterStore {
     const known = this.#isKnown(visitor, now);
     const counts = buckets.map((bucket) => ({
       ...this.#count(bucket, known, now),
-      taken: this.#counters.read(bucket, now).taken,
+      taken: this.#countersOf(bucket).read(bucket, now).taken,
       ...(bucket.ban && { banMs: this.#bans.weigh(bucket.ban, now).length }),
     }));
     return { bans: this.#bans.among(bans, now), counts, known };
@@ -142,7 +141,7 @@ export class MemoryStore implements CounterStore {
   }
 
   async unban(key: string, counters: readonly string[]): Promise<boolean> {
-    for (const counter of counters) this.#counters.forget(counter);
+    for (const counter of counters) for (const at of [this.#counters, this.#kinds]) at.forget(counter);
     return this.#bans.lift(key, this.#now());
   }
 
@@ -181,7 +180,7 @@ export class MemoryStore implements CounterStore {
   /** Forgets what is counted and remembered, but for bans and seats, to take what was counted by this secret. */
   restoreSecret(secret: Uint8Array): void {
     this.#digests.rekey(secret);
-    for (const { parts } of [...this.#tables, this.#repeats]) parts.clear();
+    for (const { parts } of [...this.#tables, this.#repeats, this.#kinds]) parts.clear();
   }
 
   restoreCounters({ table, rows }: KeptRows, agoMs: number): void {
@@ -212,7 +211,7 @@ export class MemoryStore implements CounterStore {
 
   #count(bucket: Bucket, known: boolean, now: number): Count {
     const { windowMs, cost = 1, points, ofName } = bucket;
-    const own = this.#counters.read(bucket, now);
+    const own = this.#countersOf(bucket).read(bucket, now);
     const decoy = ofName ? this.#decoys.read(bucket, now) : undefined;
     const taken = own.taken + (decoy?.taken ?? 0);
     const endsAt = Math.max(own.endsAt, decoy?.endsAt ?? 0);
@@ -221,15 +220,19 @@ export class MemoryStore implements CounterStore {
     return { taken, leftMs, over: !passes && taken + Math.max(cost, 1) > points };
   }
 
+  #countersOf({ distinct }: Bucket): Counters {
+    return distinct === undefined ? this.#counters : this.#kinds;
+  }
+
   #isCounted({ key, distinct }: Bucket, { endsAt }: Reading, now: number): boolean {
     return distinct !== undefined && this.#different.has(`${key}\u0000${endsAt}`, distinct, now);
   }
 
   /** Another one of this window: nobody gives it back, for it has been there. */
   #addDifferent(bucket: Bucket, distinct: string, now: number): 0 | 1 {
-    if (this.#isCounted(bucket, this.#counters.read(bucket, now), now)) return 0;
-    this.#counters.add(bucket, 1, false, now);
-    const { endsAt } = this.#counters.read(bucket, now);
+    if (this.#isCounted(bucket, this.#kinds.read(bucket, now), now)) return 0;
+    this.#kinds.add(bucket, 1, false, now);
+    const { endsAt } = this.#kinds.read(bucket, now);
     this.#different.add(`${bucket.key}\u0000${endsAt}`, distinct, now, endsAt - now);
     return 1;
   }
@@ -241,13 +244,19 @@ export class MemoryStore implements CounterStore {
   #keep(receipt: Receipt, outcome: Outcome, now: number): Imposed | undefined {
     const { bucket, window } = receipt;
     const { cost = 1, ofName, ban, points } = bucket;
-    if (ofName && outcome === "unknownName") {
-      this.#giveBack(receipt);
-      this.#decoys.add(bucket, cost, false, now);
-      return undefined;
-    }
-    const kept = this.#counters.decide(bucket, window, cost, now);
+    // A name that no guess ever bans would be known to be nobody's, too.
+    const kept =
+      ofName && outcome === "unknownName"
+        ? this.#keepDecoy(receipt, now)
+        : this.#counters.decide(bucket, window, cost, now);
     return ban && kept !== undefined && kept >= points ? this.#bans.impose(ban, now) : undefined;
+  }
+
+  #keepDecoy(receipt: Receipt, now: number): number {
+    const { bucket } = receipt;
+    this.#giveBack(receipt);
+    this.#decoys.add(bucket, bucket.cost ?? 1, false, now);
+    return this.#decoys.read(bucket, now).taken;
   }
 
   #imposeOn(buckets: readonly Bucket[], counts: readonly Count[], now: number): Imposed[] {

@@ -7,6 +7,7 @@ const LONGEST = 200;
 /** The keys of one question, each once, and their places among them as Lua counts. */
 export class RedisKeys {
   readonly all: string[] = [];
+  readonly #places = new Map<string, number>();
   readonly #prefix: string;
 
   constructor(prefix: string) {
@@ -51,6 +52,7 @@ export class RedisKeys {
       print,
       wrong: this.#place("wrong", user),
       strangers: this.#place("strangers", user),
+      repeats: this.#place("repeats", network),
     };
   }
 
@@ -59,7 +61,8 @@ export class RedisKeys {
     const short = Buffer.byteLength(name) <= LONGEST;
     const told = short ? `=${name}` : `#${createHash("sha256").update(name).digest("base64url")}`;
     const key = `${this.#prefix}${kind}${told}`;
-    const at = this.all.indexOf(key);
-    return at >= 0 ? at + 1 : this.all.push(key);
+    const place = this.#places.get(key) ?? this.all.push(key);
+    this.#places.set(key, place);
+    return place;
   }
 }

@@ -39,6 +39,15 @@ local function repeated()
   return has(v.wrong, v.print) or has(v.strangers, v.print) or false
 end
 
+-- Of this network, whether it may still repeat itself for nothing.
+local function isFree(times) return tonumber(times or 0) <= q.repeats.points end
+local function repeatsFreely()
+  if not repeated() then return false end
+  local times = redis.call('INCR', KEYS[v.repeats])
+  if times == 1 then redis.call('PEXPIRE', KEYS[v.repeats], q.repeats.windowMs) end
+  return isFree(times)
+end
+
 -- The ban at a key, if it holds: by, milliseconds left, times, whether it spares known networks.
 local function standing(at)
   local b = redis.call('HMGET', KEYS[at], 'by', 'till', 'times', 'spares')
@@ -143,7 +152,9 @@ local function keep(r)
   if r.ofName and q.outcome == 'unknownName' then
     giveBack(r)
     open(r.decoy, r.windowed)
-    redis.call('HINCRBY', KEYS[r.decoy], 'taken', r.cost)
+    local decoys = redis.call('HINCRBY', KEYS[r.decoy], 'taken', r.cost)
+    -- A name that no guess ever bans would be known to be nobody's, too.
+    if r.ban and decoys >= r.points then return impose(r.ban) end
     return nil
   end
   if redis.call('HGET', KEYS[r.at], 'window') ~= r.window then return nil end
@@ -183,7 +194,7 @@ if not q.guess then
     if ban then imposed[#imposed + 1] = ban end
   end
 end
-local none = refused == 1 or (q.guess and repeated())
+local none = refused == 1 or (q.guess and repeatsFreely())
 local rows = {}
 for i, b in ipairs(q.buckets) do
   local window = ''
@@ -206,7 +217,7 @@ export const SETTLE = script(
   `
 if q.outcome == 'right' and v then remember(v.networks, v.network, q.networks.ms, q.networks.each) end
 local wrong = q.outcome == 'wrong' or q.outcome == 'unknownName'
-local again = wrong and repeated()
+local again = wrong and repeated() and isFree(redis.call('GET', KEYS[v.repeats]))
 if wrong and v and v.print then
   remember(q.outcome == 'wrong' and v.wrong or v.strangers, v.print, q.passwords.ms, q.passwords.each)
 end

@@ -12,20 +12,21 @@ import {
   UNBAN,
 } from "./redis-scripts.ts";
 import { Seats } from "./redis-seats.ts";
-import type {
-  Ban,
-  Bucket,
-  Count,
-  CounterStore,
-  Imposed,
-  Look,
-  Outcome,
-  Question,
-  Receipt,
-  Sentence,
-  Standing,
-  Taken,
-  Visitor,
+import {
+  type Ban,
+  type Bucket,
+  type Count,
+  type CounterStore,
+  type Imposed,
+  type Look,
+  type Outcome,
+  type Question,
+  REPEATS,
+  type Receipt,
+  type Sentence,
+  type Standing,
+  type Taken,
+  type Visitor,
 } from "./store.ts";
 
 /** Runs scripts; rejects when there is no answer in time. */
@@ -41,6 +42,8 @@ const PASSWORDS = { ms: DAY, each: 8 };
 /** Bans in the list of all: those that end first are left out of it, and hold nevertheless. */
 const MOST_BANS = 100_000;
 const LISTED = 10_000;
+/** Things of one question: Redis answers others in between, also when a process with all its seats has died. */
+const AT_ONCE = 500;
 /** A replica that was killed frees its seats after this long; one that lives renews them three times as often. */
 const SEAT_MS = 60_000;
 
@@ -83,8 +86,11 @@ export class RedisStore implements CounterStore, Disposable {
   async giveBack(receipts: readonly Receipt[]): Promise<void> {
     if (receipts.length === 0) return;
     for (const receipt of receipts) this.#seats.release(receipt);
-    const keys = this.#keys();
-    await this.#run(GIVE_BACK, keys, { receipts: receipts.map((one) => this.#receipt(one, keys)) });
+    for (let at = 0; at < receipts.length; at += AT_ONCE) {
+      const keys = this.#keys();
+      const some = receipts.slice(at, at + AT_ONCE).map((one) => this.#receipt(one, keys));
+      await this.#run(GIVE_BACK, keys, { receipts: some });
+    }
   }
 
   async settle(
@@ -99,6 +105,7 @@ export class RedisStore implements CounterStore, Disposable {
       visitor: keys.visitor(visitor),
       networks: NETWORKS,
       passwords: PASSWORDS,
+      repeats: REPEATS,
     });
     return (reply as ImposedRow[]).map(toImposed);
   }
@@ -119,8 +126,8 @@ export class RedisStore implements CounterStore, Disposable {
     keys.list();
     const names = (await this.#run(LIST, keys, { most: LISTED })) as string[];
     const all: Ban[] = [];
-    for (let at = 0; at < names.length; at += 500)
-      all.push(...(await this.look({ bans: names.slice(at, at + 500), buckets: [] })).bans);
+    for (let at = 0; at < names.length; at += AT_ONCE)
+      all.push(...(await this.look({ bans: names.slice(at, at + AT_ONCE), buckets: [] })).bans);
     return all;
   }
 
@@ -153,6 +160,7 @@ export class RedisStore implements CounterStore, Disposable {
   #ask({ bans, buckets, visitor, guess = false }: Question, keys: RedisKeys): object {
     return {
       guess,
+      repeats: guess ? REPEATS : undefined,
       who: this.#who,
       seatMs: this.#seatMs,
       bans: bans.map((key) => ({ key, at: keys.ban(key) })),

@@ -97,6 +97,12 @@ export interface Taken {
   readonly imposed: readonly Imposed[];
 }
 
+/**
+ * Each look at a password costs a hash, a repeated one's too. So many are free for one network: more than an office of
+ * devices that missed a new password makes, and few enough to carry.
+ */
+export const REPEATS = { points: 120, windowMs: 60_000 };
+
 /** What came of a guess. "unknownName": wrong, and the name is nobody's; "undecided": nobody knows. */
 export type Outcome = "right" | "wrong" | "unknownName" | "undecided";
 

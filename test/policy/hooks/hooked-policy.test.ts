@@ -70,17 +70,41 @@ test("a hook hears of each end, and of an outage none", async (t) => {
   assert.deepEqual(hook.heard, ["before"]);
 });
 
-test("refused behind a right password, it is no guess, and the network is not one where the user is at home", async (t) => {
+test("refused behind a right password, it counts as a wrong one: no limit tells a guesser that it was right", async (t) => {
+  const { policy, hook } = scripted(t);
+  hook.after = NO;
+  const answersTo = async (user: string, isRight: boolean): Promise<string[]> => {
+    const answers: string[] = [];
+    // One and the same twice, then others, until the limit is full.
+    answers.push(await tries(policy, isRight, user, "first"), await tries(policy, isRight, user, "first"));
+    for (const fingerprint of ["second", "third"])
+      answers.push(await tries(policy, false, user, fingerprint));
+    return answers;
+  };
+  const answers = await answersTo("alice", true);
+  assert.deepEqual(answers, ["badCredential", "badCredential", "badCredential", "tooFast"]);
+  assert.deepEqual(await answersTo("bob", false), answers);
+});
+
+test("refused behind a right password, the network is not one where the user is at home, and he is banned by no repeat", async (t) => {
   const { policy, hook } = scripted(t);
   hook.after = NO;
   for (let times = 0; times < 5; times += 1) assert.equal(await tries(policy), "badCredential");
   const refused = await policy.explain(facts({ user: "alice" }));
-  assert.equal(refused.limits[0]?.taken, 0);
+  assert.equal(refused.limits[0]?.taken, 1);
   assert.equal(refused.knownNetwork, false);
   assert.deepEqual(hook.heard.slice(-3), ["before", "after", "refusedByHook"]);
   hook.after = ALLOW;
   assert.equal(await tries(policy), "yes");
   assert.equal((await policy.explain(facts({ user: "alice" }))).knownNetwork, true);
+});
+
+test("a hook's outage behind a right password is no guess", async (t) => {
+  const { policy, hook } = scripted(t, "refuse");
+  hook.after = "fail";
+  assert.equal(await tries(policy), "unavailable");
+  assert.equal((await policy.explain(facts({ user: "alice" }))).limits[0]?.taken, 0);
+  assert.deepEqual(hook.heard, ["before", "after"]);
 });
 
 test("hooks are asked in their order, and the first no is the last question", async () => {

@@ -82,11 +82,18 @@ export function authPolicy(url: string, more: Partial<AuthPolicyOptions> = {}): 
 }
 
 /** One try with a password that is right or wrong; what its client is told. */
-export function tries(policy: Policy, right = true, user = "alice"): ReturnType<typeof said> {
+export function tries(
+  policy: Policy,
+  right = true,
+  user = "alice",
+  fingerprint = "fp",
+): ReturnType<typeof said> {
   const details = (): TryDetails => ({ caller: CALLER, password: right ? "right" : "wrong" });
   const answer = (): Promise<string> =>
     right ? Promise.resolve(user) : Promise.reject(new Refused("badCredential", "wrong"));
   return said(
-    policy.attempt(facts({ user }), undefined, "fp", details).then((attempt) => attempt.settle(answer())),
+    policy
+      .attempt(facts({ user }), undefined, fingerprint, details)
+      .then((attempt) => attempt.settle(answer())),
   );
 }
