@@ -239,7 +239,7 @@ async function judgedBytes(users: number, answered = Number.POSITIVE_INFINITY) {
   const moved = Array.from({ length: users }, (_, at) => ({
     ...{ subject: subjectOf(facts({ user: `user${at}` }), {}), in: 2, out: 0 },
   }));
-  const observer = { wouldRefuse() {}, banned() {} };
+  const observer = { wouldRefuse() {}, banned() {}, delayed() {} };
   const judged = judgeTraffic(rules, moved, store, observer);
   return { sizes, judged };
 }
