@@ -100,7 +100,7 @@ class Connection implements RedisConnection {
     this.#client.on("close", () => {
       if (this.#up) this.#goDown(new StoreFailure("lost", "the connection has closed"));
     });
-    this.#client.connect().catch((error) => this.#noticed(error));
+    this.#connect();
     this.#timer = setInterval(() => void this.#look(), PROBE_MS).unref();
     const late = setTimeout(() => this.#first.resolve(), START_MS);
     await this.#first.promise;
@@ -160,6 +160,10 @@ class Connection implements RedisConnection {
     }
   }
 
+  #connect(): void {
+    this.#client.connect().catch((error: unknown) => this.#noticed(error));
+  }
+
   #noticed(error: unknown): void {
     this.#reason = toFailure(error);
   }
@@ -168,6 +172,8 @@ class Connection implements RedisConnection {
     if (this.#up || this.#closed) return;
     if (this.#client.status !== "ready") {
       this.#heardAt = performance.now();
+      // Told of a fail-over while it asks a Sentinel who is master, ioredis gives up for good.
+      if (this.#client.status === "end") this.#connect();
       return;
     }
     // One who cannot write may have been the master once: who is it now?

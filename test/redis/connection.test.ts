@@ -5,8 +5,9 @@ import { StoreFailure } from "../../src/redis/failure.ts";
 import { script } from "../../src/redis/script.ts";
 import { certificateAuthority } from "../support/certificates.ts";
 import { freePort } from "../support/ports.ts";
-import { startProcess } from "../support/processes.ts";
+import { runProcess, startProcess } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
+import { startScriptedSentinel } from "../support/scripted-sentinel.ts";
 import { temporaryFolder } from "../support/temp.ts";
 import { eventually } from "../support/waiting.ts";
 import { connect, type Observed } from "./observed.ts";
@@ -224,6 +225,22 @@ test("in a Cluster all of our keys are in one slot, and a script sees them all",
   await isUp(store);
 });
 
+test("news of a fail-over that come while a Sentinel is asked do not end the connection for good", async () => {
+  await using redis = await startRedis();
+  await using sentinel = await startScriptedSentinel(redis.port);
+  await using store = await connect({ sentinels: [`127.0.0.1:${sentinel.port}`], name: "mail" });
+  await isUp(store);
+  const { promise: go, resolve } = Promise.withResolvers<void>();
+  const asked = sentinel.hold(go);
+  await redis.kill();
+  await asked;
+  await sentinel.announce();
+  await redis.restart();
+  resolve();
+  await isUp(store);
+  assert.equal(await failure(store), "ok");
+});
+
 test("Sentinel says who is master, also when that changes", async () => {
   await using first = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
   await using second = await startRedis({ args: ["--replicaof", `127.0.0.1 ${first.port}`] });
@@ -235,6 +252,15 @@ test("Sentinel says who is master, also when that changes", async () => {
   await using _sentinel = await startProcess("redis-server", [config, "--sentinel"], { name: "sentinel" });
   await eventually("the replica", async () =>
     (await second.cli("info", "replication")).includes("link_status:up"),
+  );
+  // It asks a master for its replicas now and then, and can only choose one that it has heard of.
+  await eventually(
+    "Sentinel to know the replica",
+    async () => {
+      const { stdout } = await runProcess("redis-cli", ["-p", String(port), "sentinel", "replicas", "mail"]);
+      return /^master-link-status\nok$/m.test(stdout);
+    },
+    { timeoutMs: 30_000 },
   );
   await using store = await connect({ sentinels: [`127.0.0.1:${port}`], name: "mail" });
   await isUp(store);
