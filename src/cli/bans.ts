@@ -1,18 +1,7 @@
+import type { Whom } from "../admin/policy-control.ts";
 import { printable } from "../wire/printable.ts";
 import { act, askAdmin } from "./ask-admin.ts";
 import { banWords, type Told, type ToldBan, type ToldTop, topWords, wordsFor } from "./policy-words.ts";
-
-/** The parts that a limit's key can have. */
-export interface Whom {
-  readonly ip?: string;
-  readonly user?: string;
-  readonly domain?: string;
-  readonly listener?: string;
-  readonly protocol?: string;
-  readonly backend?: string;
-  readonly country?: string;
-  readonly asn?: string;
-}
 
 /** As written on the command line. */
 export interface TopOptions {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { ban, bans, explain, type TopOptions, top, unban, unbanAll, type Whom } from "./bans.ts";
+import type { Whom } from "../admin/policy-control.ts";
+import { ban, bans, explain, type TopOptions, top, unban, unbanAll } from "./bans.ts";
 import { check } from "./check.ts";
 import { demo } from "./demo.ts";
 import { type HashOptions, hash } from "./hash.ts";
