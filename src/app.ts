@@ -100,7 +100,7 @@ export async function startPostern(config: Config, log: Logger, more: StartOptio
           processes && Math.max(1, Math.min(4, Math.floor(availableParallelism() / processes.count))),
       };
       if (processes) return Workers.start({ ...options, ...processes, ...shared, config, log });
-      return alone({ ...options, carrier: await openCarrier(config, log, shared) });
+      return alone({ ...options, carrier: await openCarrier(config, log, { ...shared, geo }) });
     },
     policy: () => desk,
     policyPort: () => port,

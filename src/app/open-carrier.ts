@@ -31,15 +31,7 @@ import { startLearning } from "../upstream/learning.ts";
 import { printable } from "../wire/printable.ts";
 import { openHooks } from "./hooks.ts";
 import { observePolicy } from "./policy-observer.ts";
-import {
-  makeFrontend,
-  makeRelay,
-  openAuth,
-  openCertificates,
-  openGeoFiles,
-  openPlaces,
-  openSenders,
-} from "./rooms.ts";
+import { makeFrontend, makeRelay, openAuth, openCertificates, openPlaces, openSenders } from "./rooms.ts";
 import { makeConnector, openServices, serviceFor } from "./services.ts";
 
 /** How long the first clients may wait for what a slow backend offers, in milliseconds. */
@@ -59,6 +51,8 @@ export interface Shared {
   readonly offers: { readonly all: readonly Offer[]; learn(offer: Offer): unknown };
   /** Hears what every process sees for itself, and what is worth one line of the log. */
   readonly news: (news: News) => void;
+  /** The databases of places that are in use in this process. */
+  readonly geo: GeoFiles;
 }
 
 /** What outlives a configuration in a process that carries sessions. */
@@ -70,7 +64,6 @@ export interface Premises extends Shared {
   readonly recorder: ReturnType<typeof createRecorder>;
   /** What the limits of configurations before this one have answered. */
   readonly answers: Answers;
-  readonly geo: GeoFiles;
 }
 
 type Answers = Map<string, { readonly limit: string; readonly answer: string; times: number }>;
@@ -121,8 +114,7 @@ export async function openCarrier(config: Config, log: Logger, shared: Shared): 
   const recorder = createRecorder(log, metrics, live, headers, (session) =>
     current.policy.place(session.facts),
   );
-  const geo = openGeoFiles(shared.news);
-  const premises = { ...shared, log, live, metrics, headers, recorder, answers, geo };
+  const premises = { ...shared, log, live, metrics, headers, recorder, answers };
   const open = (next: Config): Promise<Generation> => openGeneration(next, premises, generations);
 
   let current = await open(config);

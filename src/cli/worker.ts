@@ -1,4 +1,5 @@
 import { openCarrier } from "../app/open-carrier.ts";
+import { openGeoFiles } from "../app/rooms.ts";
 import type { News } from "../supervisor/news.ts";
 import { runWorker, workerLine } from "../supervisor/worker.ts";
 import { createLogger } from "../telemetry/logger.ts";
@@ -34,7 +35,8 @@ export async function worker(): Promise<number> {
         learn: (offer: Offer) => heard.learn(offer) && line.send({ type: "offer", offer }),
       };
       const news = (one: News): void => void line.send({ type: "news", ...one });
-      return openCarrier(start.config, logger.log, { ...start, store, tls, offers, backend, news });
+      const geo = openGeoFiles(news);
+      return openCarrier(start.config, logger.log, { ...start, store, tls, offers, backend, news, geo });
     },
   });
   logger?.flush();
