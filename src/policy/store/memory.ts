@@ -12,6 +12,7 @@ import {
   type KeptBan,
   type Outcome,
   type Question,
+  REMEMBERED_MS,
   REPEATS,
   type Receipt,
   type Sentence,
@@ -24,11 +25,10 @@ import {
 const MAX_KEYS = 1_000_000;
 const BANNED = 4;
 const DAY = 86_400_000;
-const KNOWN_NETWORKS = { things: 200_000, ms: 30 * DAY };
+const KNOWN_NETWORKS = { things: 200_000, ms: REMEMBERED_MS.networks };
 /** Of limits on how many different ones, all together. */
 const DIFFERENT = { things: 200_000, ms: DAY };
-/** A device that was not told the new password tries the old one for days. */
-const WRONG_PASSWORDS = { things: 100_000, ms: DAY };
+const WRONG_PASSWORDS = { things: 100_000, ms: REMEMBERED_MS.passwords };
 /** Names that are nobody's take a tenth of the room, at the expense of each other only. */
 const STRANGERS = 10;
 

@@ -21,6 +21,7 @@ import {
   type Look,
   type Outcome,
   type Question,
+  REMEMBERED_MS,
   REPEATS,
   type Receipt,
   type Sentence,
@@ -35,10 +36,9 @@ export interface ScriptRunner {
   run(script: StoreScript, keys: readonly string[], args: readonly string[]): Promise<unknown>;
 }
 
-const DAY = 86_400_000;
-/** As in memory. */
-const NETWORKS = { ms: 30 * DAY, each: 16 };
-const PASSWORDS = { ms: DAY, each: 8 };
+/** So many of each name. */
+const NETWORKS = { ms: REMEMBERED_MS.networks, each: 16 };
+const PASSWORDS = { ms: REMEMBERED_MS.passwords, each: 8 };
 /** Bans in the list of all: those that end first are left out of it, and hold nevertheless. */
 const MOST_BANS = 100_000;
 const LISTED = 10_000;

@@ -103,6 +103,13 @@ export interface Taken {
  */
 export const REPEATS = { points: 120, windowMs: 60_000 };
 
+const DAY = 86_400_000;
+/**
+ * How long something is remembered, in milliseconds. Passwords are wrong ones: a device that was not told the new one
+ * tries the old one for days.
+ */
+export const REMEMBERED_MS = { networks: 30 * DAY, passwords: DAY };
+
 /** What came of a guess. "unknownName": wrong, and the name is nobody's; "undecided": nobody knows. */
 export type Outcome = "right" | "wrong" | "unknownName" | "undecided";
 
